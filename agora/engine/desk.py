@@ -1,0 +1,105 @@
+"""The desk: a state, the rules it is run by, and the effects that one step has produced so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from agora.domain.events import Decision, Event, MarketCandle, OrderFilled, OrderRefused
+from agora.domain.instruments import Instrument
+from agora.domain.orders import Order
+from agora.engine.ports import Breaker, Check, Effect, Trader, Watchdog
+from agora.engine.state import Snapshot, State
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run is made of besides its state; fixed from its first record to its last."""
+
+    run_tag: str
+    instruments: dict[str, Instrument]
+    interval_s: int
+    traders: tuple[Trader, ...]
+    checks: tuple[Check, ...]
+    breakers: tuple[Breaker, ...]
+    watchdogs: tuple[Watchdog, ...]
+
+
+class Desk:
+    """A state with its rules. One step appends its effects to `out`, in the order they must be carried out."""
+
+    __slots__ = ("out", "rules", "state", "views")
+
+    def __init__(self, state: State, rules: Rules) -> None:
+        self.state = state
+        self.rules = rules
+        self.out: list[Effect] = []
+        self.views = tuple(TraderView(self, trader.name) for trader in rules.traders)
+
+    def record(self, event: Event) -> None:
+        """Add an output to the journal of the run."""
+        counters = self.state.counters
+        if isinstance(event, Decision):
+            counters.decisions += 1
+        elif isinstance(event, OrderRefused):
+            counters.refused += 1
+            refusals = self.state.refusals
+            refusals[event.rule] = refusals.get(event.rule, 0) + 1
+        self.out.append(event)
+
+    def equity_units(self) -> int:
+        """Cash plus unrealised profit at the last good prices."""
+        return self.state.equity_units(self.rules.instruments)
+
+    def snapshot(self) -> Snapshot:
+        """State and traders' memories, for checkpoints and hashes."""
+        return Snapshot(self.state, {trader.name: trader.snapshot() for trader in self.rules.traders})
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Continue from a checkpoint."""
+        self.state = snapshot.state
+        for trader in self.rules.traders:
+            trader.restore(snapshot.traders[trader.name])
+
+
+class TraderView:
+    """The read-only window of one trader on the desk (port `View`)."""
+
+    __slots__ = ("_desk", "_trader")
+
+    def __init__(self, desk: Desk, trader: str) -> None:
+        self._desk = desk
+        self._trader = trader
+
+    @property
+    def now_ns(self) -> int:
+        """The run's clock."""
+        return self._desk.state.now_ns
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Steps, fees and limits of an instrument."""
+        return self._desk.rules.instruments[symbol]
+
+    def position_lots(self, symbol: str) -> int:
+        """The signed position of the whole run in that instrument."""
+        return self._desk.state.holdings[symbol].position.size_lots
+
+    def average_price_ticks(self, symbol: str) -> float:
+        """Average entry price of that position (0.0 when flat)."""
+        return self._desk.state.holdings[symbol].position.average_price_ticks(self.instrument(symbol))
+
+    def open_orders(self, symbol: str) -> Sequence[Order]:
+        """The asking trader's orders that may still trade, in the order they were planned."""
+        working = self._desk.state.working.values()
+        return [order for order in working if order.trader == self._trader and order.instrument == symbol]
+
+    def equity_units(self) -> int:
+        """Cash plus unrealised profit at the last good prices."""
+        return self._desk.equity_units()
+
+    def funding_rate_ppb(self, symbol: str) -> int | None:
+        """The last settled funding rate, None before the first."""
+        return self._desk.state.markets[symbol].funding_rate_ppb
+
+
+TraderEvent = MarketCandle | OrderFilled

@@ -1,0 +1,340 @@
+"""Orders of the desk: planned by intents, moved by the life-cycle table, settled into ledger and positions."""
+
+from __future__ import annotations
+
+from agora.domain.events import (
+    Event,
+    Funding,
+    OrderAccepted,
+    OrderAmended,
+    OrderAmendIntent,
+    OrderAmendRejected,
+    OrderCancelIntent,
+    OrderCancelled,
+    OrderExpired,
+    OrderFilled,
+    OrderIntent,
+    OrderRefused,
+    OrderRejected,
+    OrderSent,
+    OrderUnknown,
+    PositionChanged,
+    Warned,
+)
+from agora.domain.intents import Amend, Cancel, Place
+from agora.domain.orders import (
+    Order,
+    OrderChange,
+    OrderStatus,
+    OrderType,
+    Purpose,
+    Side,
+    TimeInForce,
+    next_status,
+)
+from agora.engine.desk import Desk
+from agora.engine.ports import Change, Send
+from agora.engine.state import CLOSED_ORDERS_KEPT, FILL_IDS_KEPT, ORDER_TIMES_KEPT
+
+# The trader that the venue's own executions (liquidation) are booked under.
+VENUE_TRADER = "venue"
+
+
+def place(desk: Desk, trader: str, intent: Place) -> None:
+    """Let the limits judge an intent; plan and send it, with its bracket legs, or record the refusal."""
+    for check in desk.rules.checks:
+        reason = check.refusal(desk, intent)
+        if reason is not None:
+            _refuse(desk, trader, intent, check.name, reason)
+            return
+    entry = _plan(desk, trader, intent)
+    if intent.stop_ticks:
+        _plan_leg(desk, entry, Purpose.STOP, OrderType.STOP, intent.stop_ticks)
+    if intent.target_ticks:
+        _plan_leg(desk, entry, Purpose.TARGET, OrderType.LIMIT, intent.target_ticks)
+
+
+def _refuse(desk: Desk, trader: str, intent: Place, rule: str, reason: str) -> None:
+    desk.record(
+        OrderRefused(
+            ts_ns=desk.state.now_ns,
+            trader=trader,
+            instrument=intent.instrument,
+            purpose=intent.purpose,
+            side=intent.side.word,
+            size_lots=intent.size_lots,
+            price_ticks=intent.price_ticks,
+            rule=rule,
+            reason=reason,
+        )
+    )
+
+
+def _plan(desk: Desk, trader: str, intent: Place) -> Order:
+    """A new order from an intent, recorded and handed to the venue after that."""
+    return _enter(
+        desk,
+        Order(
+            client_id="",
+            number=0,
+            trader=trader,
+            instrument=intent.instrument,
+            side=intent.side,
+            type=intent.type,
+            time_in_force=intent.time_in_force,
+            purpose=intent.purpose,
+            size_lots=intent.size_lots,
+            price_ticks=intent.price_ticks,
+            trigger_ticks=intent.trigger_ticks,
+            expire_ts_ns=intent.expire_ts_ns,
+            post_only=intent.post_only,
+            reduce_only=intent.reduce_only,
+        ),
+    )
+
+
+def _plan_leg(desk: Desk, entry: Order, purpose: Purpose, order_type: OrderType, level_ticks: int) -> None:
+    """A stop or target that sleeps at the venue until its entry fills."""
+    is_stop = order_type is OrderType.STOP
+    leg = Order(
+        client_id="",
+        number=0,
+        trader=entry.trader,
+        instrument=entry.instrument,
+        side=Side(-entry.side),
+        type=order_type,
+        time_in_force=TimeInForce.GTC,
+        purpose=purpose,
+        size_lots=entry.size_lots,
+        price_ticks=0 if is_stop else level_ticks,
+        trigger_ticks=level_ticks if is_stop else 0,
+        reduce_only=True,
+        parent=entry.client_id,
+    )
+    _enter(desk, leg)
+
+
+def _enter(desk: Desk, order: Order) -> Order:
+    """Number an order, count it, record its intent and let it leave.
+
+    Client ids come from the run and a sequence kept in the state, so a restart cannot send an order twice.
+    """
+    state = desk.state
+    order.number = state.next_order_number
+    order.client_id = f"{desk.rules.run_tag}-{order.number:07d}"
+    order.planned_ts_ns = order.changed_ts_ns = state.now_ns
+    state.next_order_number += 1
+    state.working[order.client_id] = order
+    state.order_times_ns.append(state.now_ns)
+    del state.order_times_ns[:-ORDER_TIMES_KEPT]
+    state.counters.intended += 1
+    desk.record(
+        OrderIntent(
+            ts_ns=state.now_ns,
+            client_id=order.client_id,
+            number=order.number,
+            trader=order.trader,
+            instrument=order.instrument,
+            side=order.side.word,
+            type=order.type,
+            time_in_force=order.time_in_force,
+            purpose=order.purpose,
+            size_lots=order.size_lots,
+            price_ticks=order.price_ticks,
+            trigger_ticks=order.trigger_ticks,
+            expire_ts_ns=order.expire_ts_ns,
+            post_only=order.post_only,
+            reduce_only=order.reduce_only,
+            parent=order.parent,
+        )
+    )
+    desk.out.append(Send(order))
+    return order
+
+
+def cancel(desk: Desk, intent: Cancel, reason: str) -> None:
+    """Ask the venue to cancel a working order, once. It counts as working until the venue says otherwise."""
+    order = desk.state.working.get(intent.client_id)
+    if order is None or order.is_cancel_requested:
+        return
+    order.is_cancel_requested = True
+    desk.record(OrderCancelIntent(ts_ns=desk.state.now_ns, client_id=order.client_id, reason=reason))
+    desk.out.append(Change(order.client_id))
+
+
+def amend(desk: Desk, intent: Amend) -> None:
+    """Ask the venue to move a working order."""
+    order = desk.state.working.get(intent.client_id)
+    if order is None or order.is_cancel_requested:
+        return
+    desk.record(
+        OrderAmendIntent(
+            ts_ns=desk.state.now_ns,
+            client_id=order.client_id,
+            price_ticks=intent.price_ticks,
+            trigger_ticks=intent.trigger_ticks,
+        )
+    )
+    desk.out.append(Change(order.client_id, (intent.price_ticks, intent.trigger_ticks)))
+
+
+def flatten_position(desk: Desk, symbol: str) -> None:
+    """A market order that closes the whole position. It passes no entry limits: it can only reduce."""
+    size = desk.state.holdings[symbol].position.size_lots
+    order = Order(
+        client_id="",
+        number=0,
+        trader=desk.state.holdings[symbol].trader or VENUE_TRADER,
+        instrument=symbol,
+        side=Side.SELL if size > 0 else Side.BUY,
+        type=OrderType.MARKET,
+        time_in_force=TimeInForce.IOC,
+        purpose=Purpose.FLATTEN,
+        size_lots=abs(size),
+        reduce_only=True,
+    )
+    _enter(desk, order)
+
+
+_CHANGES: dict[type[Event], tuple[OrderChange, str]] = {
+    OrderSent: (OrderChange.SEND, "sent"),
+    OrderAccepted: (OrderChange.ACCEPT, "accepted"),
+    OrderRejected: (OrderChange.REJECT, "rejected"),
+    OrderUnknown: (OrderChange.LOSE, "unknown"),
+    OrderCancelled: (OrderChange.CANCEL, "cancelled"),
+    OrderExpired: (OrderChange.EXPIRE, "expired"),
+}
+OrderReport = OrderSent | OrderAccepted | OrderRejected | OrderUnknown | OrderCancelled | OrderExpired
+
+
+def on_report(desk: Desk, event: OrderReport) -> None:
+    """Move an order along its life-cycle; a repeated or late report changes nothing."""
+    order = desk.state.order(event.client_id)
+    if order is None:
+        desk.record(Warned(ts_ns=desk.state.now_ns, what="foreign_order", detail=event.client_id))
+        return
+    change, counter = _CHANGES[type(event)]
+    status = next_status(order.status, change)
+    if isinstance(event, OrderAccepted) and not order.venue_id:
+        order.venue_id = event.venue_id
+    if status is None:
+        return
+    counters = desk.state.counters
+    setattr(counters, counter, getattr(counters, counter) + 1)
+    _move(desk, order, status)
+
+
+def _move(desk: Desk, order: Order, status: OrderStatus) -> None:
+    """Give an order its new status and keep it where orders of that status live."""
+    order.status = status
+    order.changed_ts_ns = desk.state.now_ns
+    if not order.is_open and desk.state.working.pop(order.client_id, None) is not None:
+        desk.state.closed.append(order)
+        del desk.state.closed[:-CLOSED_ORDERS_KEPT]
+
+
+def on_amended(desk: Desk, event: OrderAmended) -> None:
+    """The venue has moved an order."""
+    order = desk.state.working.get(event.client_id)
+    if order is None:
+        return
+    order.price_ticks = event.price_ticks or order.price_ticks
+    order.trigger_ticks = event.trigger_ticks or order.trigger_ticks
+    desk.state.counters.amended += 1
+
+
+def on_amend_rejected(desk: Desk, event: OrderAmendRejected) -> None:
+    """The order stays as it was; the trader sees it unchanged and may ask again."""
+    desk.record(Warned(ts_ns=desk.state.now_ns, what="amend_rejected", detail=f"{event.client_id}: {event.reason}"))
+
+
+def on_fill(desk: Desk, event: OrderFilled) -> bool:
+    """Settle an execution; False when its venue id was seen before (a repeat is not a second trade)."""
+    state = desk.state
+    if event.venue_fill_id in state.fill_ids:
+        state.counters.duplicate_fills += 1
+        return False
+    state.fill_ids.append(event.venue_fill_id)
+    del state.fill_ids[:-FILL_IDS_KEPT]
+    order = state.order(event.client_id)
+    if order is None:
+        order = _adopt(desk, event)
+    order.filled_lots += event.fill_size_lots
+    assert order.filled_lots <= order.size_lots, f"{order.client_id} filled {order.filled_lots} of {order.size_lots}"
+    order.venue_id = order.venue_id or event.venue_id
+    change = OrderChange.FILL_REST if order.remaining_lots == 0 else OrderChange.FILL_PART
+    status = next_status(order.status, change)
+    if status is not None:
+        _move(desk, order, status)
+    state.counters.filled += 1
+    _settle(desk, order, event)
+    return True
+
+
+def _adopt(desk: Desk, event: OrderFilled) -> Order:
+    """An execution the venue made on its own (liquidation): real money, so it is booked, and said aloud."""
+    desk.record(Warned(ts_ns=desk.state.now_ns, what="foreign_fill", detail=f"{event.purpose} {event.client_id}"))
+    order = Order(
+        client_id=event.client_id,
+        number=0,
+        trader=VENUE_TRADER,
+        instrument=event.instrument,
+        side=Side.BUY if event.side == "buy" else Side.SELL,
+        type=OrderType.MARKET,
+        time_in_force=TimeInForce.IOC,
+        purpose=Purpose(event.purpose),
+        size_lots=event.fill_size_lots,
+        status=OrderStatus.ACCEPTED,
+    )
+    desk.state.working[order.client_id] = order
+    return order
+
+
+def _settle(desk: Desk, order: Order, event: OrderFilled) -> None:
+    """Book one fill: position, profit, fee, and the trade it belongs to."""
+    state = desk.state
+    holding = state.holdings[order.instrument]
+    instrument = desk.rules.instruments[order.instrument]
+    realised = holding.position.apply(
+        instrument, size_lots=order.side * event.fill_size_lots, price_ticks=event.fill_price_ticks
+    )
+    state.ledger.settle(realised=realised, fee=event.fee_units)
+    holding.trade_net_units += realised - event.fee_units
+    if order.purpose is Purpose.ENTRY:
+        holding.trader = order.trader
+    desk.record(
+        PositionChanged(
+            ts_ns=state.now_ns,
+            instrument=order.instrument,
+            size_lots=holding.position.size_lots,
+            cost_units=holding.position.cost_units,
+            realised_units=realised,
+            trader=order.trader,
+        )
+    )
+    if holding.position.size_lots == 0:
+        _close_trade(desk, order.instrument)
+
+
+def _close_trade(desk: Desk, symbol: str) -> None:
+    """A position went flat: one trade is complete, won or lost after fees and funding."""
+    holding = desk.state.holdings[symbol]
+    counters = desk.state.counters
+    counters.trades += 1
+    if holding.trade_net_units > 0:
+        counters.wins += 1
+        counters.losing_streak = 0
+    else:
+        counters.losing_streak += 1
+    holding.trade_net_units = 0
+
+
+def on_funding(desk: Desk, event: Funding) -> None:
+    """Book settled funding, once per settlement."""
+    state = desk.state
+    if event.venue_funding_id in state.fill_ids:
+        return
+    state.fill_ids.append(event.venue_funding_id)
+    del state.fill_ids[:-FILL_IDS_KEPT]
+    state.ledger.fund(event.amount_units)
+    state.holdings[event.instrument].trade_net_units += event.amount_units

@@ -1,0 +1,186 @@
+"""What the engine and the session need from others: small protocols, implemented by traders, limits, venues and clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from agora.domain.events import Event, Reconcile
+from agora.domain.instruments import Instrument
+from agora.domain.intents import Place, Proposal
+from agora.domain.orders import Order
+
+if TYPE_CHECKING:
+    from agora.engine.desk import Desk
+
+
+class View(Protocol):
+    """What a trader may look at: read-only, always the state after the event it is asked about."""
+
+    @property
+    def now_ns(self) -> int:
+        """The run's clock."""
+        ...
+
+    def instrument(self, symbol: str) -> Instrument:
+        """Steps, fees and limits of an instrument."""
+        ...
+
+    def position_lots(self, symbol: str) -> int:
+        """The signed position of the whole run in that instrument."""
+        ...
+
+    def average_price_ticks(self, symbol: str) -> float:
+        """Average entry price of that position (0.0 when flat)."""
+        ...
+
+    def open_orders(self, symbol: str) -> Sequence[Order]:
+        """The asking trader's orders that may still trade, in the order they were planned."""
+        ...
+
+    def equity_units(self) -> int:
+        """Cash plus unrealised profit at the last good prices."""
+        ...
+
+    def funding_rate_ppb(self, symbol: str) -> int | None:
+        """The last settled funding rate, None before the first."""
+        ...
+
+
+class Trader(Protocol):
+    """Proposes; never acts. All of its memory is in `snapshot`, so that it can be restored and hashed."""
+
+    name: str
+
+    def decide(self, view: View, event: Event) -> Proposal | None:
+        """Look at a closed bar (`MarketCandle`) or a fill (`OrderFilled`); None when there is nothing to say."""
+        ...
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything remembered, as plain JSON values."""
+        ...
+
+    def restore(self, memory: dict[str, Any]) -> None:
+        """The inverse of `snapshot`."""
+        ...
+
+
+class Check(Protocol):
+    """One limit on one intent."""
+
+    name: str
+
+    def refusal(self, desk: Desk, place: Place) -> str | None:
+        """Why the intent is refused (with the numbers), or None."""
+        ...
+
+
+class Breaker(Protocol):
+    """One limit on the run; tripped, it ends the run and stays tripped until an operator resets it."""
+
+    name: str
+
+    def reading(self, desk: Desk) -> tuple[str, str] | None:
+        """(value, limit) as text when the limit is reached, else None."""
+        ...
+
+
+class Watchdog(Protocol):
+    """One limit on time: what must not stay away for too long, or may not last longer."""
+
+    name: str
+
+    def deadline_ns(self, desk: Desk) -> int:
+        """When it would bite if nothing else happened (`NEVER_NS`: not at all)."""
+        ...
+
+    def bite(self, desk: Desk) -> str:
+        """Called at the deadline: the reason for which the run ends, or an empty text to go on."""
+        ...
+
+
+class Venue(Protocol):
+    """Where orders go and events come from. `send`, `amend` and `cancel` never block."""
+
+    async def receive(self, deadline_ns: int) -> Sequence[Event]:
+        """What has happened, in order; empty when the run's clock reached the deadline first."""
+        ...
+
+    def send(self, order: Order, ts_ns: int) -> None:
+        """Hand over an order that is already durable."""
+        ...
+
+    def change(self, client_id: str, ts_ns: int, amend: tuple[int, int] | None) -> None:
+        """Cancel an order (`amend` None), or move it to (price_ticks, trigger_ticks)."""
+        ...
+
+    async def account(self) -> Reconcile:
+        """Positions, cash and open orders as the venue has them."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections and files."""
+        ...
+
+
+class Clock(Protocol):
+    """The one clock of a run."""
+
+    def now_ns(self) -> int:
+        """The run's time: never goes back."""
+        ...
+
+    def wall_ns(self) -> int:
+        """Unix time of the machine, for the record only; no decision reads it."""
+        ...
+
+    def advance(self, ts_ns: int) -> None:
+        """Tell a manual clock what time the data say it is; a system clock ignores it."""
+        ...
+
+    async def sleep_until(self, ts_ns: int) -> None:
+        """Return when `now_ns()` has reached `ts_ns`."""
+        ...
+
+
+class Journal(Protocol):
+    """The record of a run. `append` never blocks; `commit` returns once everything appended is on disk."""
+
+    def append(self, event: Event, facts: dict[str, Any] | None = None) -> int:
+        """Record an event (with readable extra fields), return its sequence number."""
+        ...
+
+    async def commit(self) -> None:
+        """Make everything appended so far durable; raises `JournalFault` when the disk fails."""
+        ...
+
+    async def close(self) -> None:
+        """Commit and let go of the files."""
+        ...
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Effect: hand this order to the venue."""
+
+    order: Order
+
+
+class Change(msgspec.Struct, frozen=True):
+    """Effect: cancel or amend an order at the venue."""
+
+    client_id: str
+    amend: tuple[int, int] | None = None
+
+
+class Confirm(msgspec.Struct, frozen=True):
+    """Effect: ask the venue what it holds; the answer comes back as `Reconcile`."""
+
+
+class Halt(msgspec.Struct, frozen=True):
+    """Effect: the run is over."""
+
+
+# A recorded decision is an effect too: outputs are journalled before anything that follows them leaves.
+Effect = Event | Send | Change | Confirm | Halt

@@ -1,0 +1,419 @@
+"""The heart: `step(desk, event) -> effects`. Plain and synchronous; everything a run decides is decided here.
+
+The order inside a step is fixed: apply the event to the state, let the watchdogs and breakers speak, ask the
+traders, let the limits judge, and carry an ending further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from agora.domain.accounting import Position
+from agora.domain.events import (
+    BreakerReset,
+    BreakerTripped,
+    Decision,
+    ErrorSeen,
+    Event,
+    FeedConnected,
+    FeedEnded,
+    FeedGap,
+    FeedLost,
+    FeedMalformed,
+    FeedOverflow,
+    FeedStale,
+    Funding,
+    MarketCandle,
+    MarketDepth,
+    MarketFundingRate,
+    MarketQuote,
+    MarketTrade,
+    OperatorCommand,
+    OrderAccepted,
+    OrderAmended,
+    OrderAmendRejected,
+    OrderCancelled,
+    OrderExpired,
+    OrderFilled,
+    OrderRejected,
+    OrderSent,
+    OrderUnknown,
+    Reconcile,
+    RunResumed,
+    RunStarted,
+    Timer,
+)
+from agora.domain.intents import Cancel, Place
+from agora.domain.numbers import NS_PER_S
+from agora.engine import bars, ending, orders
+from agora.engine.desk import Desk, TraderEvent
+from agora.engine.ports import Effect
+from agora.engine.state import NEVER_NS, ORDER_TIMES_KEPT, Holding, Market, Phase, TrippedBreaker
+
+DAY_NS = 86_400 * NS_PER_S
+
+
+def step(desk: Desk, event: Event) -> list[Effect]:
+    """Apply one event and return what must happen now, in order. Deterministic: same state and event, same effects."""
+    state = desk.state
+    if event.ts_ns >= state.now_ns:
+        state.now_ns = event.ts_ns
+    else:
+        # Warm-up bars lie before the start of the run; nothing else may.
+        is_history = isinstance(event, MarketCandle) and event.is_history
+        assert is_history, f"time went back: {event.ts_ns} after {state.now_ns}"
+    desk.out = out = []
+    HANDLERS[type(event)](desk, event)
+    if state.now_ns >= state.deadline_ns:
+        _meet_deadlines(desk)
+    if state.phase is not Phase.RUNNING and state.phase is not Phase.ENDED:
+        ending.advance(desk)
+    elif state.is_flattening_only:
+        _flatten_and_go_on(desk)
+    state.deadline_ns = _next_deadline(desk)
+    return out
+
+
+# Market data.
+
+
+def _market(desk: Desk, event: MarketQuote | MarketTrade | MarketDepth | MarketCandle) -> Market:
+    """The market of an event, noted as seen now."""
+    state = desk.state
+    market = state.markets[event.instrument]
+    market.seen_ts_ns = state.feed_seen_ns = event.ts_ns
+    market.events += 1
+    state.counters.market_events += 1
+    return market
+
+
+def on_quote(desk: Desk, event: MarketQuote) -> None:
+    """The touch moved: value the position, build the bar."""
+    market = _market(desk, event)
+    market.bid_ticks = event.bid_ticks
+    market.bid_lots = event.bid_lots
+    market.ask_ticks = event.ask_ticks
+    market.ask_lots = event.ask_lots
+    _close_bar(desk, market, event.instrument)
+    bars.add_price(
+        market,
+        price_ticks=market.mark_ticks,
+        size_lots=0,
+        now_ns=event.ts_ns,
+        interval_s=desk.rules.interval_s,
+    )
+    _value(desk, event.instrument)
+
+
+def on_trade(desk: Desk, event: MarketTrade) -> None:
+    """A print: last price and volume of the bar."""
+    market = _market(desk, event)
+    market.last_ticks = event.price_ticks
+    _close_bar(desk, market, event.instrument)
+    bars.add_price(
+        market,
+        price_ticks=event.price_ticks,
+        size_lots=event.size_lots,
+        now_ns=event.ts_ns,
+        interval_s=desk.rules.interval_s,
+    )
+    _value(desk, event.instrument)
+
+
+def on_depth(desk: Desk, event: MarketDepth) -> None:
+    """Deeper levels matter to the venue's fills only; to the desk they are a sign of life."""
+    _market(desk, event)
+
+
+def on_candle(desk: Desk, event: MarketCandle) -> None:
+    """A closed bar from the feed: straight to the traders, or a part of their longer bar."""
+    market = desk.state.markets[event.instrument]
+    if event.is_history:
+        desk.state.counters.history_events += 1
+        market.last_ticks = event.close_ticks
+        _ask(desk, event)
+        return
+    _market(desk, event)
+    market.last_ticks = event.close_ticks
+    _value(desk, event.instrument)
+    if event.interval_s == desk.rules.interval_s:
+        _ask(desk, event)
+        return
+    bars.add_candle(market, event)
+    _close_bar(desk, market, event.instrument)
+
+
+def on_funding_rate(desk: Desk, event: MarketFundingRate) -> None:
+    """The newest settled rate, for the traders' gates. The money comes as a `Funding` event of the venue."""
+    desk.state.markets[event.instrument].funding_rate_ppb = event.rate_ppb
+
+
+def _close_bar(desk: Desk, market: Market, symbol: str) -> None:
+    candle = bars.close_due_bar(market, symbol, interval_s=desk.rules.interval_s, now_ns=desk.state.now_ns)
+    if candle is not None:
+        _ask(desk, candle)
+
+
+def _value(desk: Desk, symbol: str) -> None:
+    """Breakers look whenever the equity may have moved: a position and a new price."""
+    if desk.state.holdings[symbol].position.size_lots:
+        check_breakers(desk)
+
+
+# Traders.
+
+
+def _ask(desk: Desk, event: TraderEvent) -> None:
+    """Ask every trader; record what it concluded and try to carry it out while the run is open."""
+    state = desk.state
+    is_live = state.phase is Phase.RUNNING and not (isinstance(event, MarketCandle) and event.is_history)
+    for trader, view in zip(desk.rules.traders, desk.views, strict=True):
+        proposal = trader.decide(view, event)
+        if proposal is None or not is_live:
+            continue
+        symbol = event.instrument if isinstance(event, MarketCandle) else ""
+        desk.record(
+            Decision(
+                ts_ns=state.now_ns,
+                trader=trader.name,
+                instrument=symbol,
+                action=proposal.action,
+                reason=proposal.reason,
+                intents=proposal.intents,
+                features=proposal.features,
+            )
+        )
+        for intent in proposal.intents:
+            if isinstance(intent, Place):
+                orders.place(desk, trader.name, intent)
+            elif isinstance(intent, Cancel):
+                orders.cancel(desk, intent, proposal.reason)
+            else:
+                orders.amend(desk, intent)
+
+
+# Orders and money.
+
+
+def on_fill(desk: Desk, event: OrderFilled) -> None:
+    """An execution: settle it, then look at the limits of the run and tell the traders."""
+    if not orders.on_fill(desk, event):
+        return
+    check_breakers(desk)
+    _ask(desk, event)
+
+
+def on_funding(desk: Desk, event: Funding) -> None:
+    """Funding moved the equity."""
+    orders.on_funding(desk, event)
+    check_breakers(desk)
+
+
+# The feed.
+
+
+def on_connected(desk: Desk, event: FeedConnected) -> None:
+    """A fresh source; the clock of staleness starts anew."""
+    state = desk.state
+    if state.feed_seen_ns:
+        state.counters.reconnects += 1
+    state.feed_period_s = event.period_s
+    state.feed_seen_ns = max(state.feed_seen_ns, event.ts_ns)
+
+
+def on_feed_ended(desk: Desk, _: FeedEnded) -> None:
+    """A recording is over; so is the run."""
+    desk.state.is_feed_over = True
+    ending.begin(desk, "data_end")
+
+
+def on_malformed(desk: Desk, event: FeedMalformed) -> None:
+    """Dropped data are counted per reason; they never reach the market."""
+    state = desk.state
+    state.counters.malformed += event.count
+    state.malformed[event.reason] = state.malformed.get(event.reason, 0) + event.count
+
+
+def on_gap(desk: Desk, _: FeedGap) -> None:
+    """Data are missing."""
+    desk.state.counters.gaps += 1
+
+
+def on_overflow(desk: Desk, event: FeedOverflow) -> None:
+    """We were too slow; the oldest market data are gone."""
+    desk.state.counters.overflow_dropped += event.dropped
+
+
+def on_lost(desk: Desk, _: FeedLost) -> None:
+    """The watchdogs decide how long that may last."""
+    desk.state.counters.errors += 1
+
+
+def on_error(desk: Desk, event: ErrorSeen) -> None:
+    """Errors are counted; a burst of them trips a breaker."""
+    state = desk.state
+    state.counters.errors += 1
+    state.error_times_ns.append(event.ts_ns)
+    del state.error_times_ns[:-ORDER_TIMES_KEPT]
+    check_breakers(desk)
+
+
+# The life of the run.
+
+
+def on_started(desk: Desk, event: RunStarted) -> None:
+    """An empty desk with its money."""
+    state = desk.state
+    state.run_id = event.run_id
+    state.started_ts_ns = state.feed_seen_ns = event.ts_ns
+    if event.duration_ns:
+        state.end_ts_ns = event.ts_ns + event.duration_ns
+    for symbol in sorted(desk.rules.instruments):
+        state.markets[symbol] = Market()
+        state.holdings[symbol] = Holding(Position())
+    state.ledger.deposit(event.equity_units)
+    state.equity_start_units = event.equity_units
+
+
+def on_resumed(desk: Desk, event: RunResumed) -> None:
+    """The process is back: time that passed without it counts against nothing but the market's freshness."""
+    state = desk.state
+    if state.end_ts_ns != NEVER_NS:
+        state.end_ts_ns += event.down_ns
+    state.feed_seen_ns = event.ts_ns
+    if state.phase is not Phase.RUNNING:
+        state.phase_deadline_ns = event.ts_ns + ending.CANCEL_WAIT_NS
+
+
+def on_command(desk: Desk, event: OperatorCommand) -> None:
+    """A person, a signal or a kill file."""
+    state = desk.state
+    if event.command == "force":
+        ending.force(desk)
+    elif event.command == "reset":
+        _reset(desk, event)
+    elif event.command == "flatten":
+        state.is_flattening_only = True
+        state.flatten_attempts = 0
+        ending.cancel_all(desk, "flatten")
+    else:
+        if event.command == "kill":
+            _trip(desk, "kill", value=event.reason, limit="operator")
+        ending.begin(desk, event.command)
+
+
+def _reset(desk: Desk, event: OperatorCommand) -> None:
+    for name in sorted(desk.state.breakers):
+        desk.record(BreakerReset(ts_ns=event.ts_ns, breaker=name, reason=event.reason))
+    desk.state.breakers.clear()
+    desk.state.counters.losing_streak = 0
+
+
+def _flatten_and_go_on(desk: Desk) -> None:
+    """`agora flatten`: cancel, close, then trade on."""
+    state = desk.state
+    if state.phase is not Phase.RUNNING:
+        return
+    if not state.working or all(order.purpose == "flatten" for order in state.working.values()):
+        ending.flatten_positions(desk)
+    if state.is_flat or state.flatten_attempts >= ending.FLATTEN_ATTEMPTS_MAX:
+        state.is_flattening_only = False
+        state.flatten_attempts = 0
+
+
+def check_breakers(desk: Desk) -> None:
+    """Trip what is due. A tripped breaker ends the run and is remembered beyond it."""
+    state = desk.state
+    _mark_day(desk)
+    if state.phase is not Phase.RUNNING:
+        return
+    for breaker in desk.rules.breakers:
+        reading = breaker.reading(desk)
+        if reading is not None and breaker.name not in state.breakers:
+            _trip(desk, breaker.name, value=reading[0], limit=reading[1])
+            ending.begin(desk, breaker.name)
+
+
+def _trip(desk: Desk, name: str, *, value: str, limit: str) -> None:
+    desk.state.breakers[name] = TrippedBreaker(desk.state.now_ns, value, limit)
+    desk.record(BreakerTripped(ts_ns=desk.state.now_ns, breaker=name, value=value, limit=limit))
+
+
+def _mark_day(desk: Desk) -> None:
+    """Keep the highest equity of the UTC day, from which the daily drawdown is measured."""
+    state = desk.state
+    equity = desk.equity_units()
+    day = state.now_ns // DAY_NS
+    if day != state.day:
+        state.day = day
+        state.day_equity_high_units = equity
+    elif equity > state.day_equity_high_units:
+        state.day_equity_high_units = equity
+
+
+def on_timer(_: Desk, __: Timer) -> None:
+    """Time itself is the news; the deadlines are met after every event."""
+
+
+def _meet_deadlines(desk: Desk) -> None:
+    """Close bars whose end has passed and let the watchdogs bite."""
+    state = desk.state
+    for symbol, market in state.markets.items():
+        _close_bar(desk, market, symbol)
+    if state.phase is not Phase.RUNNING:
+        return
+    for watchdog in desk.rules.watchdogs:
+        if state.now_ns < watchdog.deadline_ns(desk):
+            continue
+        reason = watchdog.bite(desk)
+        if reason == "stale_data":
+            age_ms = (state.now_ns - state.feed_seen_ns) // 1_000_000
+            limit_ms = (watchdog.deadline_ns(desk) - state.feed_seen_ns) // 1_000_000
+            desk.record(FeedStale(ts_ns=state.now_ns, age_ms=age_ms, limit_ms=limit_ms))
+        if reason:
+            ending.begin(desk, reason)
+
+
+def _next_deadline(desk: Desk) -> int:
+    """The next time at which the state wants to be woken even if nothing happens."""
+    state = desk.state
+    deadline = state.phase_deadline_ns
+    for market in state.markets.values():
+        if market.bar is not None:
+            deadline = min(deadline, bars.bar_end_ns(market, desk.rules.interval_s))
+    if state.phase is Phase.RUNNING:
+        for watchdog in desk.rules.watchdogs:
+            deadline = min(deadline, watchdog.deadline_ns(desk))
+    return deadline
+
+
+HANDLERS: dict[type[Event], Callable[[Desk, Any], None]] = {
+    MarketQuote: on_quote,
+    MarketTrade: on_trade,
+    MarketDepth: on_depth,
+    MarketCandle: on_candle,
+    MarketFundingRate: on_funding_rate,
+    FeedConnected: on_connected,
+    FeedEnded: on_feed_ended,
+    FeedLost: on_lost,
+    FeedGap: on_gap,
+    FeedOverflow: on_overflow,
+    FeedMalformed: on_malformed,
+    Timer: on_timer,
+    RunStarted: on_started,
+    RunResumed: on_resumed,
+    OperatorCommand: on_command,
+    OrderSent: orders.on_report,
+    OrderAccepted: orders.on_report,
+    OrderRejected: orders.on_report,
+    OrderUnknown: orders.on_report,
+    OrderCancelled: orders.on_report,
+    OrderExpired: orders.on_report,
+    OrderFilled: on_fill,
+    OrderAmended: orders.on_amended,
+    OrderAmendRejected: orders.on_amend_rejected,
+    Funding: on_funding,
+    Reconcile: ending.on_reconcile,
+    ErrorSeen: on_error,
+}

@@ -1,0 +1,1 @@
+"""May refuse or stop, never acts: limits on one intent, breakers on the run, watchdogs on time."""

@@ -1,0 +1,78 @@
+"""Limits on time: duration, silence of the feed, number of trades. They bite at a deadline of the run's clock."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from agora.domain.numbers import NS_PER_S
+from agora.engine.desk import Desk
+from agora.engine.state import NEVER_NS
+
+
+class WatchdogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits on time and on the number of trades."""
+
+    stale_timeout_s: Annotated[
+        int, Meta(ge=1, le=3_600, description="no usable market data for this long (beyond a candle's length) ends the run")
+    ] = 30
+    max_trades: Annotated[int, Meta(ge=0, le=1_000_000, description="completed trades after which the run ends (0: no limit)")] = 0
+
+
+class Duration:
+    """The run has lasted as long as it should."""
+
+    name = "duration"
+
+    def deadline_ns(self, desk: Desk) -> int:
+        """The planned end."""
+        return desk.state.end_ts_ns
+
+    def bite(self, _: Desk) -> str:
+        """Time is up."""
+        return "duration"
+
+
+class FreshData:
+    """Usable data keep coming. A candle feed is silent for a candle's length by nature, so that is added."""
+
+    name = "fresh_data"
+
+    def __init__(self, settings: WatchdogSettings) -> None:
+        self._timeout_ns = settings.stale_timeout_s * NS_PER_S
+
+    def deadline_ns(self, desk: Desk) -> int:
+        """When the silence will have lasted too long."""
+        state = desk.state
+        if state.is_feed_over:
+            return NEVER_NS
+        return state.feed_seen_ns + state.feed_period_s * NS_PER_S + self._timeout_ns
+
+    def bite(self, desk: Desk) -> str:
+        """Nothing came at all, or nothing more."""
+        return "stale_data" if desk.state.counters.market_events else "no_data"
+
+
+class MaxTrades:
+    """Enough trades were made."""
+
+    name = "max_trades"
+
+    def __init__(self, settings: WatchdogSettings) -> None:
+        self._trades_max = settings.max_trades
+
+    def deadline_ns(self, desk: Desk) -> int:
+        """Now, once the number is reached."""
+        reached = self._trades_max and desk.state.counters.trades >= self._trades_max
+        return desk.state.now_ns if reached else NEVER_NS
+
+    def bite(self, _: Desk) -> str:
+        """Done."""
+        return "max_trades"
+
+
+def build_watchdogs(settings: WatchdogSettings) -> tuple[Duration | FreshData | MaxTrades, ...]:
+    """All watchdogs, in the order in which they bite."""
+    return (Duration(), FreshData(settings), MaxTrades(settings))

@@ -1,0 +1,205 @@
+"""Runs a desk: takes events, records them, steps, and carries out the effects in order. Decides nothing.
+
+Record, then act: every event is in the journal before the step sees it, every order is on disk before it leaves.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from agora.domain.errors import JournalFault
+from agora.domain.events import (
+    Event,
+    Heartbeat,
+    OperatorCommand,
+    OrderAccepted,
+    OrderAmendIntent,
+    OrderAmendRejected,
+    OrderAmended,
+    OrderCancelIntent,
+    OrderCancelled,
+    OrderExpired,
+    OrderFilled,
+    OrderIntent,
+    OrderRejected,
+    OrderSent,
+    OrderUnknown,
+    Timer,
+)
+from agora.domain.numbers import NS_PER_MS, money_text
+from agora.domain.orders import Order, Side
+from agora.engine.desk import Desk
+from agora.engine.ports import Change, Clock, Confirm, Effect, Halt, Journal, Send, Venue
+from agora.engine.state import Phase
+from agora.engine.step import step
+
+# A paced run looks for kill files, commands and signals this often; the promise is one second.
+POLL_NS = 200 * NS_PER_MS
+# A run at full speed gives the loop a turn after this many events: about 10 ms of work.
+EVENTS_PER_TURN = 256
+
+_ORDER_EVENTS = (
+    OrderIntent,
+    OrderSent,
+    OrderAccepted,
+    OrderRejected,
+    OrderUnknown,
+    OrderFilled,
+    OrderCancelled,
+    OrderExpired,
+    OrderAmendIntent,
+    OrderAmended,
+    OrderAmendRejected,
+    OrderCancelIntent,
+)
+
+
+class Observer(Protocol):
+    """Looks on; changes nothing. Called after every step with what went in and what came out."""
+
+    def after_step(self, desk: Desk, event: Event, *, wall_ns: int, effects: list[Effect]) -> None:
+        """`event` was applied at `wall_ns` and led to `effects`."""
+        ...
+
+
+class Controls(Protocol):
+    """What operators, signals and the process itself have to say."""
+
+    def poll(self, now_ns: int) -> OperatorCommand | None:
+        """The next command, if there is one. Cheap."""
+        ...
+
+    def pulse(self, now_ns: int, *, queue_depth: int) -> Heartbeat | None:
+        """A heartbeat, when one is due."""
+        ...
+
+
+class Keeper(Protocol):
+    """Keeps checkpoints."""
+
+    async def keep_if_due(self, runner: Runner) -> None:
+        """Write a checkpoint when it is time for one."""
+        ...
+
+
+def order_facts(desk: Desk, event: Event) -> dict[str, Any] | None:
+    """The readable members that every order record carries besides its own (decimal text, sides in words)."""
+    client_id = getattr(event, "client_id", None)
+    order = desk.state.order(client_id) if client_id is not None else None
+    if order is None:
+        return None
+    instrument = desk.rules.instruments[order.instrument]
+    facts: dict[str, Any] = {
+        "venue_id": order.venue_id,
+        "instrument": order.instrument,
+        "outcome": None,
+        "side": Side(order.side).word,
+        "type": order.type.value,
+        "time_in_force": order.time_in_force.value,
+        "price": instrument.price_text(order.price_ticks or order.trigger_ticks),
+        "size": instrument.size_text(order.size_lots),
+        "reduce_only": order.reduce_only,
+        "post_only": order.post_only,
+        "purpose": order.purpose.value,
+        "trader": order.trader,
+    }
+    if isinstance(event, OrderFilled):
+        facts["price"] = instrument.price_text(event.fill_price_ticks)
+        facts["size"] = instrument.size_text(event.fill_size_lots)
+        facts["fee"] = money_text(event.fee_units)
+    return facts
+
+
+class Runner:
+    """One run from its first event to its last."""
+
+    def __init__(self, desk: Desk, venue: Venue, journal: Journal, clock: Clock) -> None:
+        self.desk = desk
+        self.venue = venue
+        self.journal = journal
+        self.clock = clock
+        self.observers: list[Observer] = []
+        self._poll_ns = POLL_NS
+
+    async def run(self, controls: Controls, keeper: Keeper, *, poll_ns: int = POLL_NS) -> None:
+        """Until the state has ended. A journal that fails closes the run, flat if the venue lets it."""
+        turns = 0
+        state = self.desk.state
+        while state.phase is not Phase.ENDED:
+            command = controls.poll(self.clock.now_ns())
+            if command is not None:
+                await self.take(command)
+                continue
+            await self._turn(poll_ns)
+            pulse = controls.pulse(self.clock.now_ns(), queue_depth=getattr(self.venue, "queue_depth", 0))
+            if pulse is not None:
+                self._note(pulse)
+            await keeper.keep_if_due(self)
+            turns += 1
+            if turns % EVENTS_PER_TURN == 0:
+                await self.clock.sleep_until(self.clock.now_ns())
+
+    async def _turn(self, poll_ns: int) -> None:
+        """Take what happens next: events of the venue, or the state's own deadline."""
+        deadline_ns = min(self.desk.state.deadline_ns, self.clock.now_ns() + poll_ns)
+        events = await self.venue.receive(deadline_ns)
+        for event in events:
+            await self.take(event)
+        now_ns = self.clock.now_ns()
+        if not events and now_ns >= self.desk.state.deadline_ns:
+            await self.take(Timer(ts_ns=now_ns))
+
+    async def take(self, event: Event) -> None:
+        """Record an event, step, and carry out what follows."""
+        facts = order_facts(self.desk, event) if isinstance(event, _ORDER_EVENTS) else None
+        self.journal.append(event, facts)
+        wall_ns = self.clock.wall_ns()
+        effects = step(self.desk, event)
+        for observer in self.observers:
+            observer.after_step(self.desk, event, wall_ns=wall_ns, effects=effects)
+        if effects:
+            await self.perform(effects)
+
+    async def perform(self, effects: list[Effect]) -> None:
+        """Record the decisions of one step, make them durable if anything leaves, then let it leave."""
+        leaving: list[Send | Change | Confirm] = []
+        for effect in effects:
+            if isinstance(effect, Send | Change | Confirm):
+                leaving.append(effect)
+            elif not isinstance(effect, Halt):
+                facts = order_facts(self.desk, effect) if isinstance(effect, _ORDER_EVENTS) else None
+                self.journal.append(effect, facts)
+        if not leaving:
+            return
+        await self._commit()
+        for effect in leaving:
+            await self._let_leave(effect)
+
+    async def _commit(self) -> None:
+        """Nothing leaves before it is on disk. A dead disk ends the run; what gets us flat leaves all the same."""
+        try:
+            await self.journal.commit()
+        except JournalFault as fault:
+            if self.desk.state.phase is Phase.RUNNING:
+                await self.take(OperatorCommand(ts_ns=self._now_ns(), command="disk", reason=str(fault)))
+
+    async def _let_leave(self, effect: Send | Change | Confirm) -> None:
+        if isinstance(effect, Confirm):
+            await self.take(await self.venue.account())
+        elif isinstance(effect, Change):
+            self.venue.change(effect.client_id, self.desk.state.now_ns, effect.amend)
+        else:
+            await self._send(effect.order)
+
+    async def _send(self, order: Order) -> None:
+        now_ns = self._now_ns()
+        await self.take(OrderSent(ts_ns=now_ns, client_id=order.client_id))
+        self.venue.send(order, now_ns)
+
+    def _now_ns(self) -> int:
+        return max(self.clock.now_ns(), self.desk.state.now_ns)
+
+    def _note(self, pulse: Heartbeat) -> None:
+        self.journal.append(pulse)
+        for observer in self.observers:
+            observer.after_step(self.desk, pulse, wall_ns=self.clock.wall_ns(), effects=[])

@@ -1,0 +1,424 @@
+"""The recording format: market events and the faults of their feed in one Parquet file, in order of receipt.
+
+One row is an event, a depth message is a run of rows, one per level. docs/RECORDINGS.md describes every column. What
+is read is decoded batch by batch, so that memory does not grow with the file.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from arro3.core import Array, DataType, Field, RecordBatch, RecordBatchReader, Schema
+from arro3.io import read_ipc, read_parquet, write_parquet
+
+from agora.domain.errors import UsageFault
+from agora.domain.events import (
+    FeedGap,
+    FeedMalformed,
+    MarketCandle,
+    MarketDepth,
+    MarketFundingRate,
+    MarketQuote,
+    MarketTrade,
+    kind_of,
+)
+from agora.domain.instruments import Instrument
+
+METADATA_KEY = "agora.recording"
+FORMAT_VERSION = 1
+BATCH_ROWS = 8_192  # decoded to structs this is about 2 MB
+GROUP_ROWS = 65_536  # a group is what the writer holds; 17 columns of it are at most 9 MB
+SOURCES_MAX = 1_000  # files merged into one recording: a file per day for almost three years
+
+RecordedEvent = MarketCandle | MarketQuote | MarketTrade | MarketDepth | MarketFundingRate | FeedGap | FeedMalformed
+
+
+class Row(IntEnum):
+    """What a row is: the values of the column `kind`."""
+
+    CANDLE = 1
+    QUOTE = 2
+    TRADE = 3
+    DEPTH = 4
+    FUNDING_RATE = 5
+    GAP = 6
+    MALFORMED = 7
+
+
+# The columns that a kind of row fills besides `ts_ns`, `kind` and `instrument`; all others are null in it.
+COLUMNS: dict[Row, tuple[str, ...]] = {
+    Row.CANDLE: ("open_ticks", "high_ticks", "low_ticks", "close_ticks", "volume_lots", "interval_s"),
+    Row.QUOTE: ("bid_ticks", "bid_lots", "ask_ticks", "ask_lots"),
+    Row.TRADE: ("price_ticks", "size_lots", "side"),
+    Row.DEPTH: ("price_ticks", "size_lots", "side", "is_snapshot", "rest"),
+    Row.FUNDING_RATE: ("rate_ppb",),
+    Row.GAP: ("reason",),
+    Row.MALFORMED: ("reason", "sample", "count"),
+}
+_TEXT_COLUMNS = {"reason", "sample"}
+_KEY_COLUMNS = ("ts_ns", "kind", "instrument")
+_VALUE_COLUMNS = tuple(dict.fromkeys(column for columns in COLUMNS.values() for column in columns))
+_SCHEMA = Schema(
+    [Field(name, DataType.int64(), nullable=False) for name in _KEY_COLUMNS]
+    + [
+        Field(name, DataType.utf8() if name in _TEXT_COLUMNS else DataType.int64(), nullable=True)
+        for name in _VALUE_COLUMNS
+    ]
+)
+
+
+class SourceFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that a recording was made of."""
+
+    name: str
+    sha256: str
+    format: str
+
+
+class RecordingFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the metadata of a recording say: `counts` is events per kind, `faults` is dropped or missing data per reason.
+
+    `interval_s` is the length of its candles, 0 when it holds ticks; the times are None when it is empty.
+    """
+
+    version: int
+    instruments: tuple[Instrument, ...]
+    interval_s: int
+    sources: tuple[SourceFile, ...]
+    counts: dict[str, int]
+    faults: dict[str, int]
+    first_ts_ns: int | None
+    last_ts_ns: int | None
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """What a writer must be told about a recording; the rest it counts."""
+
+    instruments: tuple[Instrument, ...]
+    interval_s: int
+    sources: tuple[SourceFile, ...]
+
+
+# Writing.
+
+
+def write_recording(out: Path, events: Iterable[RecordedEvent], origin: Origin) -> RecordingFacts:
+    """Write events, which must be in order of time, to `out`; the file appears complete or not at all.
+
+    Parquet keeps its metadata in the footer but this writer wants them first, so the rows are written once without
+    and copied, batch by batch, once the counts are known.
+    """
+    if len(origin.sources) > SOURCES_MAX:
+        raise UsageFault(f"a recording is made of at most {SOURCES_MAX} files, not {len(origin.sources)}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    rows_path, whole_path = (out.with_name(f".{out.name}.{os.getpid()}.{part}") for part in ("rows", "whole"))
+    counter = _Counter(origin)
+    try:
+        _write(rows_path, RecordBatchReader.from_batches(_SCHEMA, _batches(counter.watch(events), origin)), None)
+        facts = counter.facts()
+        _write(whole_path, read_parquet(rows_path, batch_size=BATCH_ROWS), facts)
+        whole_path.replace(out)
+    finally:
+        rows_path.unlink(missing_ok=True)
+        whole_path.unlink(missing_ok=True)
+    return facts
+
+
+def _write(path: Path, rows: RecordBatchReader, facts: RecordingFacts | None) -> None:
+    metadata = None if facts is None else {METADATA_KEY: msgspec.json.encode(facts).decode()}
+    write_parquet(rows, path, compression="zstd(3)", max_row_group_size=GROUP_ROWS, key_value_metadata=metadata)
+
+
+class _Counter:
+    """Counts what passes and asserts its order."""
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+        self._counts: dict[str, int] = {}
+        self._faults: dict[str, int] = {}
+        self._first_ts_ns: int | None = None
+        self._last_ts_ns: int | None = None
+
+    def watch(self, events: Iterable[RecordedEvent]) -> Iterator[RecordedEvent]:
+        counts, faults, last_ts_ns = self._counts, self._faults, 0
+        for event in events:
+            assert event.ts_ns >= last_ts_ns, f"a recording goes back in time: {event} after {last_ts_ns}"
+            last_ts_ns = self._last_ts_ns = event.ts_ns
+            if self._first_ts_ns is None:
+                self._first_ts_ns = last_ts_ns
+            kind = kind_of(event)
+            counts[kind] = counts.get(kind, 0) + 1
+            if isinstance(event, FeedMalformed):
+                faults[event.reason] = faults.get(event.reason, 0) + event.count
+            elif isinstance(event, FeedGap):
+                word = event.reason.partition(":")[0]
+                faults[word] = faults.get(word, 0) + 1
+            yield event
+
+    def facts(self) -> RecordingFacts:
+        return RecordingFacts(
+            version=FORMAT_VERSION,
+            instruments=self._origin.instruments,
+            interval_s=self._origin.interval_s,
+            sources=self._origin.sources,
+            counts=self._counts,
+            faults=self._faults,
+            first_ts_ns=self._first_ts_ns,
+            last_ts_ns=self._last_ts_ns,
+        )
+
+
+_Values = tuple[Any, ...]
+# Rows of one event: what stands in the columns of its kind.
+_ENCODERS: dict[type[RecordedEvent], tuple[Row, Callable[[Any], list[_Values]]]] = {
+    MarketCandle: (
+        Row.CANDLE,
+        lambda e: [
+            (e.open_ticks, e.high_ticks, e.low_ticks, e.close_ticks, e.volume_lots, e.interval_s),
+        ],
+    ),
+    MarketQuote: (Row.QUOTE, lambda e: [(e.bid_ticks, e.bid_lots, e.ask_ticks, e.ask_lots)]),
+    MarketTrade: (Row.TRADE, lambda e: [(e.price_ticks, e.size_lots, e.aggressor)]),
+    MarketDepth: (Row.DEPTH, lambda e: _depth_rows(e)),
+    MarketFundingRate: (Row.FUNDING_RATE, lambda e: [(e.rate_ppb,)]),
+    FeedGap: (Row.GAP, lambda e: [(e.reason,)]),
+    FeedMalformed: (Row.MALFORMED, lambda e: [(e.reason, e.sample, e.count)]),
+}
+
+
+def _depth_rows(depth: MarketDepth) -> list[_Values]:
+    """A row per level, counting down the rows that follow. A depth message without levels is one row of nulls."""
+    is_snapshot = int(depth.is_snapshot)
+    if not depth.levels:
+        return [(None, None, None, is_snapshot, 0)]
+    last = len(depth.levels) - 1
+    return [(price, size, side, is_snapshot, last - row) for row, (side, price, size) in enumerate(depth.levels)]
+
+
+class _Batch:
+    """Rows of one batch, kept per kind until they are laid out as columns."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._keys: list[tuple[int, int, int]] = []
+        self._values: dict[Row, list[_Values]] = {}
+        self._places: dict[Row, list[int]] = {}
+
+    def add(self, event: RecordedEvent, instrument: int) -> None:
+        kind, encode = _ENCODERS[type(event)]
+        values = encode(event)
+        self._values.setdefault(kind, []).extend(values)
+        self._places.setdefault(kind, []).extend(range(self.rows, self.rows + len(values)))
+        self._keys.extend([(event.ts_ns, int(kind), instrument)] * len(values))
+        self.rows += len(values)
+
+    def columns(self) -> RecordBatch:
+        table: dict[str, list[Any]] = {name: [None] * self.rows for name in _VALUE_COLUMNS}
+        for kind, rows in self._values.items():
+            for name, values in zip(COLUMNS[kind], zip(*rows, strict=True), strict=True):
+                column = table[name]
+                for place, value in zip(self._places[kind], values, strict=True):
+                    column[place] = value
+        keys = np.array(self._keys, dtype=np.int64).reshape(-1, len(_KEY_COLUMNS))
+        arrays = [Array.from_numpy(np.ascontiguousarray(keys[:, column])) for column in range(len(_KEY_COLUMNS))]
+        arrays += [Array(table[name], type=_SCHEMA.field(name).type) for name in _VALUE_COLUMNS]
+        return RecordBatch.from_arrays(arrays, schema=_SCHEMA)
+
+
+def _batches(events: Iterable[RecordedEvent], origin: Origin) -> Iterator[RecordBatch]:
+    places = {instrument.symbol: place for place, instrument in enumerate(origin.instruments)}
+    batch = _Batch()
+    for event in events:
+        # What is malformed often cannot be told apart by instrument: it counts to the first.
+        batch.add(event, 0 if isinstance(event, FeedMalformed) else places[event.instrument])
+        if batch.rows >= BATCH_ROWS:
+            yield batch.columns()
+            batch = _Batch()
+    if batch.rows:
+        yield batch.columns()
+
+
+# Reading.
+
+
+class Recording:
+    """A recording on disk: its facts, and its events as often as wanted.
+
+    Raises `UsageFault` when the file is not a recording of a version that is known.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        metadata = open_arrow(path, "parquet").schema.metadata_str
+        text = metadata.get(METADATA_KEY)
+        if text is None:
+            raise UsageFault(f"{path}: a Parquet file, but not a recording (no {METADATA_KEY!r} in its metadata)")
+        try:
+            self.facts = msgspec.json.decode(text, type=RecordingFacts)
+        except (msgspec.MsgspecError, ValueError) as fault:
+            raise UsageFault(f"{path}: damaged recording metadata: {fault}") from None
+        if self.facts.version != FORMAT_VERSION:
+            raise UsageFault(f"{path}: recording version {self.facts.version}; this program reads {FORMAT_VERSION}")
+
+    def events(self) -> Iterator[RecordedEvent]:
+        """The events in order; raises `UsageFault` where the file is damaged."""
+        symbols = [instrument.symbol for instrument in self.facts.instruments]
+        decoder = _Decoder(symbols)
+        for batch in _guarded(self._path, open_arrow(self._path, "parquet")):
+            try:
+                events = decoder.events(batch)
+            except (ValueError, KeyError, IndexError) as fault:
+                raise UsageFault(f"{self._path}: damaged recording: {fault}") from None
+            yield from events
+
+
+class _Decoder:
+    """Turns batches of rows into events; a depth message may begin in one batch and end in a later one."""
+
+    def __init__(self, symbols: list[str]) -> None:
+        self._symbols = symbols
+        self._begun: list[tuple[int, int, int]] = []
+
+    def events(self, batch: RecordBatch) -> list[RecordedEvent]:
+        kinds = batch.column("kind").to_numpy()
+        laid_out: list[RecordedEvent | None] = [None] * len(kinds)
+        for code in np.unique(kinds).tolist():
+            kind = Row(code)
+            places = np.flatnonzero(kinds == code)
+            columns = [_values(batch, name, places) for name in ("ts_ns", "instrument", *COLUMNS[kind])]
+            columns[1] = [self._symbols[place] for place in columns[1]]
+            if kind is Row.DEPTH:
+                self._lay_depth(laid_out, places.tolist(), columns)
+                continue
+            for place, event in zip(places.tolist(), _DECODERS[kind](columns), strict=True):
+                laid_out[place] = event
+        return [event for event in laid_out if event is not None]
+
+    def _lay_depth(
+        self, laid_out: list[RecordedEvent | None], places: list[int], columns: list[list[Any]]
+    ) -> None:
+        ts_ns, symbols, prices, sizes, sides, snapshots, rests = columns
+        levels = list(zip(sides, prices, sizes, strict=True))
+        begin = 0
+        for end in (row for row, rest in enumerate(rests) if rest == 0):
+            message = tuple(levels[begin : end + 1])
+            if self._begun:
+                message = (*self._begun, *message)
+                self._begun = []
+            if message == ((None, None, None),):
+                message = ()
+            begin = end + 1
+            laid_out[places[end]] = MarketDepth(
+                ts_ns=ts_ns[end], instrument=symbols[end], levels=message, is_snapshot=bool(snapshots[end])
+            )
+        self._begun += levels[begin:]
+
+
+def _values(batch: RecordBatch, name: str, places: np.ndarray[Any, np.dtype[np.intp]]) -> list[Any]:
+    """The values of a column in some rows, as Python objects."""
+    column = batch.column(name).take(Array.from_numpy(places))
+    if column.null_count or name in _TEXT_COLUMNS:
+        values: list[Any] = column.to_pylist()  # type: ignore[assignment]  # its stub names an array, it is a list
+        return values
+    numbers: list[Any] = column.to_numpy().tolist()
+    return numbers
+
+
+_Columns = list[list[Any]]
+_DECODERS: dict[Row, Callable[[_Columns], list[RecordedEvent]]] = {
+    Row.CANDLE: lambda columns: [
+        MarketCandle(
+            ts_ns=ts_ns,
+            instrument=symbol,
+            open_ticks=open_,
+            high_ticks=high,
+            low_ticks=low,
+            close_ticks=close,
+            volume_lots=volume,
+            interval_s=interval_s,
+        )
+        for ts_ns, symbol, open_, high, low, close, volume, interval_s in zip(*columns, strict=True)
+    ],
+    Row.QUOTE: lambda columns: [
+        MarketQuote(
+            ts_ns=ts_ns, instrument=symbol, bid_ticks=bid, bid_lots=bid_lots, ask_ticks=ask, ask_lots=ask_lots
+        )
+        for ts_ns, symbol, bid, bid_lots, ask, ask_lots in zip(*columns, strict=True)
+    ],
+    Row.TRADE: lambda columns: [
+        MarketTrade(ts_ns=ts_ns, instrument=symbol, price_ticks=price, size_lots=size, aggressor=side)
+        for ts_ns, symbol, price, size, side in zip(*columns, strict=True)
+    ],
+    Row.FUNDING_RATE: lambda columns: [
+        MarketFundingRate(ts_ns=ts_ns, instrument=symbol, rate_ppb=rate)
+        for ts_ns, symbol, rate in zip(*columns, strict=True)
+    ],
+    Row.GAP: lambda columns: [
+        FeedGap(ts_ns=ts_ns, instrument=symbol, reason=reason) for ts_ns, symbol, reason in zip(*columns, strict=True)
+    ],
+    Row.MALFORMED: lambda columns: [
+        FeedMalformed(ts_ns=ts_ns, reason=reason, count=count, sample=sample)
+        for ts_ns, _, reason, sample, count in zip(*columns, strict=True)
+    ],
+}
+
+
+# Arrow files of unknown origin.
+
+
+def open_arrow(path: Path, kind: str) -> RecordBatchReader:
+    """Open a Parquet ("parquet") or Arrow IPC ("ipc") file; raises `UsageFault` when it cannot be one."""
+    if kind == "parquet":
+        _check_parquet_frame(path)
+    try:
+        return read_parquet(path, batch_size=BATCH_ROWS) if kind == "parquet" else read_ipc(path)
+    except BaseException as fault:
+        raise _damaged(path, fault) from None
+
+
+def guarded_batches(path: Path, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
+    """The batches of `open_arrow`; raises `UsageFault` where the file is damaged."""
+    return _guarded(path, batches)
+
+
+def _guarded(path: Path, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
+    source = iter(batches)
+    while True:
+        try:
+            batch = next(source)
+        except StopIteration:
+            return
+        except BaseException as fault:
+            raise _damaged(path, fault) from None
+        yield batch
+
+
+def _damaged(path: Path, fault: BaseException) -> BaseException:
+    """The library reports damage as bare `Exception`, or panics with a `BaseException` that cannot be imported."""
+    if isinstance(fault, KeyboardInterrupt | SystemExit | MemoryError):
+        return fault
+    return UsageFault(f"{path}: damaged or not such a file: {str(fault)[:200]}")
+
+
+def _check_parquet_frame(path: Path) -> None:
+    """Parquet begins and ends with its mark and says before the last how long the footer is.
+
+    A file cut short fails here, with a sentence, instead of in the library, with a stack trace on the terminal.
+    """
+    size_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(4)
+        file.seek(max(0, size_bytes - 8))
+        tail = file.read(8)
+    if size_bytes < 12 or head != b"PAR1" or tail[4:] != b"PAR1":
+        raise UsageFault(f"{path}: not a whole Parquet file (its marks are missing)")
+    (footer_bytes,) = struct.unpack("<I", tail[:4])
+    if footer_bytes > size_bytes - 12:
+        raise UsageFault(f"{path}: damaged Parquet footer")
