@@ -154,6 +154,7 @@ class RunStarted(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
     venue: str
     mode: str
     duration_ns: int
+    interval_s: int
     instruments: tuple[dict[str, str | int], ...]
     equity_units: int
     git_commit: str = ""

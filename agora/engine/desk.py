@@ -3,14 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
 from agora.domain.events import Decision, Event, MarketCandle, OrderFilled, OrderRefused
 from agora.domain.instruments import Instrument
+from agora.domain.intents import Place
 from agora.domain.orders import Order
-from agora.engine.ports import Breaker, Check, Effect, Trader, Watchdog
+from agora.engine.ports import Effect, Trader
 from agora.engine.state import Snapshot, State
+
+
+class Check(Protocol):
+    """One limit on one intent."""
+
+    name: str
+
+    def refusal(self, desk: Desk, place: Place) -> str | None:
+        """Why the intent is refused (with the numbers), or None."""
+        ...
+
+
+class Breaker(Protocol):
+    """One limit on the run; tripped, it ends the run and stays tripped until an operator resets it."""
+
+    name: str
+
+    def reading(self, desk: Desk) -> tuple[str, str] | None:
+        """(value, limit) as text when the limit is reached, else None."""
+        ...
+
+
+class Watchdog(Protocol):
+    """One limit on time: what must not stay away for too long, or may not last longer."""
+
+    name: str
+
+    def deadline_ns(self, desk: Desk) -> int:
+        """When it would bite if nothing else happened (`NEVER_NS`: not at all)."""
+        ...
+
+    def bite(self, desk: Desk) -> str:
+        """Called at the deadline: the reason for which the run ends, or an empty text to go on."""
+        ...
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):

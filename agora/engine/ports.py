@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from agora.domain.events import Event, Reconcile
 from agora.domain.instruments import Instrument
-from agora.domain.intents import Place, Proposal
+from agora.domain.intents import Proposal
 from agora.domain.orders import Order
-
-if TYPE_CHECKING:
-    from agora.engine.desk import Desk
 
 
 class View(Protocol):
@@ -67,40 +64,6 @@ class Trader(Protocol):
         ...
 
 
-class Check(Protocol):
-    """One limit on one intent."""
-
-    name: str
-
-    def refusal(self, desk: Desk, place: Place) -> str | None:
-        """Why the intent is refused (with the numbers), or None."""
-        ...
-
-
-class Breaker(Protocol):
-    """One limit on the run; tripped, it ends the run and stays tripped until an operator resets it."""
-
-    name: str
-
-    def reading(self, desk: Desk) -> tuple[str, str] | None:
-        """(value, limit) as text when the limit is reached, else None."""
-        ...
-
-
-class Watchdog(Protocol):
-    """One limit on time: what must not stay away for too long, or may not last longer."""
-
-    name: str
-
-    def deadline_ns(self, desk: Desk) -> int:
-        """When it would bite if nothing else happened (`NEVER_NS`: not at all)."""
-        ...
-
-    def bite(self, desk: Desk) -> str:
-        """Called at the deadline: the reason for which the run ends, or an empty text to go on."""
-        ...
-
-
 class Venue(Protocol):
     """Where orders go and events come from. `send`, `amend` and `cancel` never block."""
 
@@ -146,7 +109,20 @@ class Clock(Protocol):
 
 
 class Journal(Protocol):
-    """The record of a run. `append` never blocks; `commit` returns once everything appended is on disk."""
+    """The record of a run. `append` never blocks; `commit` returns once everything appended is on disk.
+
+    `is_full`: so much waits for the disk that a `commit` is due before the next event is taken.
+    """
+
+    @property
+    def is_full(self) -> bool:
+        """Whether to commit first."""
+        ...
+
+    @property
+    def last_wall_ns(self) -> int:
+        """The machine's time in the last record: what a replay will read there."""
+        ...
 
     def append(self, event: Event, facts: dict[str, Any] | None = None) -> int:
         """Record an event (with readable extra fields), return its sequence number."""

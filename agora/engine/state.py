@@ -76,6 +76,7 @@ class Counters(msgspec.Struct):
 
     market_events: int = 0
     history_events: int = 0
+    funding_rates: int = 0
     decisions: int = 0
     intended: int = 0
     sent: int = 0
@@ -148,6 +149,12 @@ class State(msgspec.Struct, kw_only=True):
             if holding.position.size_lots:
                 equity += holding.position.unrealised_units(instruments[symbol], self.markets[symbol].mark_ticks)
         return equity
+
+    @property
+    def feed_position(self) -> int:
+        """Market events that the source has handed over, dropped ones included: where a resumed source goes on."""
+        counters = self.counters
+        return counters.market_events + counters.funding_rates + counters.overflow_dropped
 
     def order(self, client_id: str) -> Order | None:
         """An order by its client id: working, or among the closed ones that are still remembered."""

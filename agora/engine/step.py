@@ -146,6 +146,7 @@ def on_candle(desk: Desk, event: MarketCandle) -> None:
 
 def on_funding_rate(desk: Desk, event: MarketFundingRate) -> None:
     """The newest settled rate, for the traders' gates. The money comes as a `Funding` event of the venue."""
+    desk.state.counters.funding_rates += 1
     desk.state.markets[event.instrument].funding_rate_ppb = event.rate_ppb
 
 

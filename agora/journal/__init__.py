@@ -1,6 +1,4 @@
-"""The record of a run: two hash chains of JSON lines, their writer, their reader, their recovery, their
-checkpoints.
-"""
+"""The record of a run: two hash chains of JSON lines, how they are written, read, recovered and verified."""
 
 from agora.journal.checkpoint import Newest, StateCheckpoint, newest_valid
 from agora.journal.checkpoint import write as write_checkpoint

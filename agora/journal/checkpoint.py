@@ -56,7 +56,7 @@ def write(disk: Disk, checkpoint: StateCheckpoint) -> None:
     body = msgspec.json.encode({"version": _VERSION, "checkpoint": checkpoint})[:-1]
     content = b'%b%b%b"}\n' % (body, _CHECKSUM_KEY, sha256(body).hexdigest().encode())
     with disk_faults("writing a checkpoint"):
-        replace_durably(disk, f"checkpoint-{checkpoint.seq:012d}.json", content)
+        replace_durably(disk, f"checkpoint-{checkpoint.seq:012d}.json", content=content)
         for name in _names(disk)[_KEPT:]:
             disk.delete(name)
 

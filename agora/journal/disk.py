@@ -23,7 +23,7 @@ _sync_content = getattr(os, "fdatasync", os.fsync)
 
 
 class Disk:
-    """One folder of flat files, named without a path. A file written to stays open till it moves or `close`."""
+    """One folder of flat files, named without a path; a file written to stays open till moved or `close`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -110,7 +110,7 @@ class Disk:
             os.close(descriptor)
 
 
-def write_fully(disk: Disk, name: str, content: bytes) -> None:
+def write_fully(disk: Disk, name: str, *, content: bytes) -> None:
     """Append all bytes: a disk may take fewer than offered and say so only by the count."""
     rest = memoryview(content)
     while rest:
@@ -120,12 +120,12 @@ def write_fully(disk: Disk, name: str, content: bytes) -> None:
         rest = rest[taken:]
 
 
-def replace_durably(disk: Disk, name: str, content: bytes) -> None:
+def replace_durably(disk: Disk, name: str, *, content: bytes) -> None:
     """Put a whole small file in place: after a crash it is either the old one or the new one."""
     draft = f"{name}.tmp"
     if disk.exists(draft):
         disk.delete(draft)
-    write_fully(disk, draft, content)
+    write_fully(disk, draft, content=content)
     disk.sync(draft)
     disk.rename(draft, name)
     disk.sync_folder()

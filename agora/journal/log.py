@@ -1,6 +1,4 @@
-"""The journal as the runner sees it: append, commit, close. Encodes and links records; leaves the disk to a
-writer.
-"""
+"""The journal as the runner sees it: append, commit, close. Encodes and links; a writer does the rest."""
 
 from __future__ import annotations
 
@@ -38,6 +36,12 @@ class Log:
         self._seq = after.next_seq - 1
         self._head_hash = after.head_hash
         self._market_head_hash = after.market_head_hash
+        self._last_wall_ns = 0
+
+    @property
+    def last_wall_ns(self) -> int:
+        """The machine's time in the last record."""
+        return self._last_wall_ns
 
     @property
     def seq(self) -> int:
@@ -86,7 +90,8 @@ class Log:
         seq = self._seq + 1
         is_market = type(event) in MARKET_TYPES
         prev = self._market_head_hash if is_market else self._head_hash
-        line, digest = encode(event, seq=seq, wall_ns=self._wall_ns(), prev=prev, facts=facts)
+        self._last_wall_ns = wall_ns = self._wall_ns()
+        line, digest = encode(event, seq=seq, wall_ns=wall_ns, prev=prev, facts=facts)
         self._seq = seq
         if is_market:
             self._market_head_hash = digest

@@ -53,8 +53,7 @@ def encode(
 ) -> tuple[bytes, str]:
     """The line (with its newline) and its hash. `facts` are extra members for human readers.
 
-    What cannot be read back the same (NaN, infinity, an int beyond 64 bits, a fact that hides a field) is a
-    `Bug`.
+    What could not be read back the same (NaN, infinity, a fact that hides a field) is a `Bug`.
     """
     body = msgspec.structs.asdict(event)
     if facts:

@@ -15,7 +15,7 @@ from agora.journal.segments import Chain, live_name
 
 
 class Recovered(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a log goes on. `torn_bytes` were set aside in `torn_files`; `dropped_market_before` as in `Log`."""
+    """Where a log goes on. `torn_bytes` lie in `torn_files` now; `dropped_market_before` as in `Log`."""
 
     next_seq: int
     head_hash: str
@@ -63,6 +63,6 @@ def _set_aside(disk: Disk, chain: Chain, *, offset: int, next_seq: int) -> str:
     ):  # a second crash at the same place with other remains
         copies += 1
         name = f"{chain}.torn-{next_seq}-{copies}"
-    replace_durably(disk, name, torn)
+    replace_durably(disk, name, content=torn)
     disk.truncate(live_name(chain), offset)
     return name

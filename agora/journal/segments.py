@@ -1,5 +1,4 @@
-"""How the files of a journal are called and read: two chains of numbered sealed segments and one live file
-each.
+"""How the files of a journal are called and read: per chain numbered sealed segments and one live file.
 
 Also the note of how much market data was given up for the disk budget. Knows nothing of records inside.
 """
@@ -99,4 +98,4 @@ def read_dropped(disk: Disk) -> Dropped | None:
 
 def write_dropped(disk: Disk, dropped: Dropped) -> None:
     """Remember durably, before the segment itself is deleted."""
-    replace_durably(disk, DROPPED_NAME, msgspec.json.encode(dropped) + b"\n")
+    replace_durably(disk, DROPPED_NAME, content=msgspec.json.encode(dropped) + b"\n")

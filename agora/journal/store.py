@@ -140,7 +140,7 @@ class Store:
     def _append(self, chain: Chain, lines: bytes) -> None:
         name = live_name(chain)
         is_new = self._sizes_bytes[chain] == 0
-        write_fully(self._disk, name, lines)
+        write_fully(self._disk, name, content=lines)
         self._sizes_bytes[chain] += len(lines)
         self._disk.sync(name)
         if is_new:
@@ -169,9 +169,9 @@ class Store:
         content = self._disk.read(name)
         packer = zlib.compressobj(_COMPRESSION_LEVEL, zlib.DEFLATED, 31)  # 31: a gzip header, with time 0
         for start in range(0, len(content), _PIECE_BYTES):
-            write_fully(self._disk, draft, packer.compress(content[start : start + _PIECE_BYTES]))
+            write_fully(self._disk, draft, content=packer.compress(content[start : start + _PIECE_BYTES]))
             yield
-        write_fully(self._disk, draft, packer.flush())
+        write_fully(self._disk, draft, content=packer.flush())
         self._disk.sync(draft)
         self._disk.rename(draft, packed)
         self._disk.sync_folder()

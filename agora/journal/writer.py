@@ -110,6 +110,7 @@ class ThreadWriter:
         self._waiting: list[asyncio.Future[None]] = []
         self._taken: list[asyncio.Future[None]] = []
         self._is_closing = False
+        self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
@@ -172,11 +173,17 @@ class ThreadWriter:
         await answer
 
     def _run(self) -> None:
+        cause: Exception = JournalFault("its thread ended by a bug, which is on the standard error stream")
         try:
             while self._turn():
                 pass
-        except Exception as cause:  # whatever ends this thread must reach those who wait for it
-            self._fail(cause)
+            return
+        except (OSError, JournalFault) as fault:
+            cause = fault
+        finally:
+            # Whatever else ended the thread: those who wait for it must hear of it.
+            if not self._is_closed:
+                self._fail(cause)
 
     def _turn(self) -> bool:
         """One round: lines first, then one piece of the chores; false when closed."""
@@ -191,6 +198,7 @@ class ThreadWriter:
             self._durable_seq = batch.last_seq
         if is_closing:
             self._store.finish()
+            self._is_closed = True
         _answer_all(self._taken, None)
         self._taken = []
         self._store.tidy()
@@ -249,11 +257,11 @@ class InlineWriter:
         if self._failure is not None:
             return
         self._buffer.put(chain, line, seq=seq)
-        if self._buffer.size_bytes >= _WAKE_BYTES:
+        if self._buffer.size_bytes >= _WAKE_BYTES and not self._is_closed:
             self._work()
 
     def request_sync(self) -> None:
-        """Nothing: only a commit or a flush makes durable here, so that a test decides what a crash may take."""
+        """Nothing: only a commit or a flush makes durable, so that a test decides what a crash may take."""
 
     def flush(self) -> None:
         """Make all that was put durable now; `JournalFault` when it cannot be."""
@@ -264,6 +272,8 @@ class InlineWriter:
 
     async def commit(self) -> None:
         """Return when all that was put is durable; `JournalFault` when it cannot be."""
+        if self._is_closed:
+            raise JournalFault("the journal is closed")
         if self._delay is not None:
             await self._delay()
         self.flush()
@@ -272,8 +282,8 @@ class InlineWriter:
         """Commit, finish the chores, let go of the files."""
         if self._is_closed:
             return
-        self._is_closed = True
         await self.commit()
+        self._is_closed = True
         self._guarded(self._store.finish)
         if self._failure is not None:
             raise _again(self._failure)

@@ -43,7 +43,6 @@ def compiled(function: _Kernel) -> _Kernel:
 def compiled_inside(function: _Kernel) -> _Kernel:
     """Compile a function that only compiled functions call.
 
-    It has no entry points for Python and C and is kept only within its callers' machine code: a quarter less to
-    compile.
+    It has no entry points for Python and C, and is kept only within its callers' machine code.
     """
     return cast("_Kernel", njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)(function))

@@ -1,7 +1,7 @@
-"""Indicators of one instrument, brought forward once per closed bar at a cost that does not grow with history.
+"""Indicators of one instrument, brought forward once per closed bar at a cost that never grows with history.
 
-Everything lives in one flat float64 buffer, which is also the checkpoint. Prices are ticks as floats, volumes lots;
-there is no fast-math, so equal bars give equal bits on every machine, compiled or not.
+Everything lives in one flat float64 buffer, which is also the checkpoint. Prices are ticks as floats, volumes
+lots; there is no fast-math, so equal bars give equal bits on every machine, compiled or not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Figures = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 DAY_NS = 86_400_000_000_000
 
-# What a reader may look at, after `update`. An average holds the plain mean until it has seen its length in bars.
+# What a reader may look at, after `update`. An average is the plain mean until it has seen its length.
 BAR_COUNT = 0
 EMA_FAST, EMA_FAST_PREVIOUS = 1, 2
 EMA_SLOW, EMA_SLOW_PREVIOUS = 3, 4
@@ -42,12 +42,15 @@ def create(*, fast_bars: int, slow_bars: int, atr_bars: int, swing_bars: int) ->
 
 
 def restored(empty: Figures, words: Sequence[float]) -> Figures:
-    """A saved buffer, for the lengths of an empty one; raises `ValueError` when it was saved with other lengths."""
+    """A saved buffer for the lengths of an empty one; raises `ValueError` when saved with other lengths."""
     lengths = slice(_FAST_BARS, _SWING_BARS + 1)
-    buf = np.array(words, dtype=np.float64)
+    buf = np.zeros(len(words), dtype=np.float64)
+    buf[:] = words
     if buf.shape != empty.shape or buf[lengths].tolist() != empty[lengths].tolist():
         expected = empty[lengths].astype(int).tolist()
-        raise ValueError(f"expected indicators of {expected} bars, found {buf[lengths].tolist()} in {buf.size} words")
+        raise ValueError(
+            f"expected indicators of {expected} bars, found {buf[lengths].tolist()} in {buf.size} words"
+        )
     return buf
 
 
@@ -57,9 +60,8 @@ def update(
 ) -> None:
     """Take in one closed bar that ended at `ts_ns`. The work is one pass over `swing_bars` values.
 
-    EMAs start from the simple mean of their first bars. ATR is Wilder's. The session is the UTC day in which the bar
-    began to end, so the bar that closes at midnight belongs to the day before. A bar without volume (a feed of quotes)
-    weighs one lot.
+    EMAs start from the simple mean of their first bars. ATR is Wilder's. The session is the UTC day; the bar
+    that closes at midnight belongs to the day before. A bar without volume (a feed of quotes) weighs one lot.
     """
     count = buf[BAR_COUNT]
     buf[BAR_COUNT] = count + 1.0
@@ -78,7 +80,7 @@ def update(
 
 @compiled
 def _average(mean: float, value: float, count: float, length: float, weight: float) -> float:
-    """The mean after one more value: plain over the first `length` values, then exponential with that weight."""
+    """The mean after one more value: plain over the first `length` values, then exponential."""
     if count < length:
         return mean + (value - mean) / (count + 1.0)
     return mean + weight * (value - mean)

@@ -12,14 +12,11 @@ FIXED: Final = 1
 UNIFORM: Final = 2
 LOGNORMAL: Final = 3
 
-LATENCY_NS_MAX: Final = (
-    60_000_000_000  # a lognormal tail beyond a minute is an outage, which is a fault, not latency
-)
+LATENCY_NS_MAX: Final = 60_000_000_000  # a lognormal tail beyond a minute is an outage: a fault, not latency
+SIGMA_PPM_MAX: Final = 10_000_000  # a factor of e**10 either way says nothing about a venue any more
 
 _MASK_64: Final = (1 << 64) - 1
-_STEP: Final = (
-    0x9E3779B97F4A7C15  # splitmix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators"
-)
+_STEP: Final = 0x9E3779B97F4A7C15  # of splitmix64 (Steele, Lea and Flood 2014)
 _PPM: Final = 1_000_000
 
 
@@ -39,6 +36,8 @@ def order_latency_ns(seed: int, order_number: int, *, model: int, a: int, b: int
         # Multiply and shift: the bias is below 2**-20 for spans up to five hours.
         return a + ((_draw(seed, 2 * order_number) * (b - a + 1)) >> 64)
     if model == LOGNORMAL:
+        if b > SIGMA_PPM_MAX:
+            raise ValueError(f"lognormal latency needs a sigma of at most {SIGMA_PPM_MAX} ppm: {b}")
         return min(LATENCY_NS_MAX, round(a * math.exp(b / _PPM * _normal(seed, order_number))))
     raise ValueError(f"no latency model {model}")
 
@@ -51,8 +50,9 @@ def _mix(value: int) -> int:
 
 
 def _draw(seed: int, counter: int) -> int:
-    """Return 64 bits for a place in the sequence of a seed. The seed is mixed first, so that seeds next to each
-    other do not give the same sequence shifted.
+    """Return 64 bits for a place in the sequence of a seed.
+
+    The seed is mixed first, so that neighbouring seeds do not share one shifted sequence.
     """
     return _mix((_mix(seed & _MASK_64) + (counter + 1) * _STEP) & _MASK_64)
 

@@ -5,6 +5,7 @@ Record, then act: every event is in the journal before the step sees it, every o
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Protocol
 
 from agora.domain.errors import JournalFault
@@ -27,7 +28,7 @@ from agora.domain.events import (
     Timer,
 )
 from agora.domain.numbers import NS_PER_MS, money_text
-from agora.domain.orders import Order, Side
+from agora.domain.orders import Order, Purpose, Side
 from agora.engine.desk import Desk
 from agora.engine.ports import Change, Clock, Confirm, Effect, Halt, Journal, Send, Venue
 from agora.engine.state import Phase
@@ -54,11 +55,16 @@ _ORDER_EVENTS = (
 )
 
 
+Leaving = Send | Change | Confirm
+
+
 class Observer(Protocol):
     """Looks on; changes nothing. Called after every step with what went in and what came out."""
 
-    def after_step(self, desk: Desk, event: Event, *, wall_ns: int, effects: list[Effect]) -> None:
-        """`event` was applied at `wall_ns` and led to `effects`."""
+    def after_step(
+        self, desk: Desk, event: Event, *, wall_ns: int, done_wall_ns: int | None, effects: list[Effect]
+    ) -> None:
+        """`event` was recorded at `wall_ns` and led to `effects`, the first of them recorded at `done_wall_ns`."""
         ...
 
 
@@ -107,7 +113,8 @@ def order_facts(desk: Desk, event: Event) -> dict[str, Any] | None:
         facts["price"] = instrument.price_text(event.fill_price_ticks)
         facts["size"] = instrument.size_text(event.fill_size_lots)
         facts["fee"] = money_text(event.fee_units)
-    return facts
+    own = event.__struct_fields__
+    return {name: fact for name, fact in facts.items() if name not in own}
 
 
 class Runner:
@@ -119,7 +126,6 @@ class Runner:
         self.journal = journal
         self.clock = clock
         self.observers: list[Observer] = []
-        self._poll_ns = POLL_NS
 
     async def run(self, controls: Controls, keeper: Keeper, *, poll_ns: int = POLL_NS) -> None:
         """Until the state has ended. A journal that fails closes the run, flat if the venue lets it."""
@@ -136,8 +142,10 @@ class Runner:
                 self._note(pulse)
             await keeper.keep_if_due(self)
             turns += 1
+            if self.journal.is_full:
+                await self._commit()
             if turns % EVENTS_PER_TURN == 0:
-                await self.clock.sleep_until(self.clock.now_ns())
+                await asyncio.sleep(0)
 
     async def _turn(self, poll_ns: int) -> None:
         """Take what happens next: events of the venue, or the state's own deadline."""
@@ -151,45 +159,58 @@ class Runner:
 
     async def take(self, event: Event) -> None:
         """Record an event, step, and carry out what follows."""
-        facts = order_facts(self.desk, event) if isinstance(event, _ORDER_EVENTS) else None
-        self.journal.append(event, facts)
-        wall_ns = self.clock.wall_ns()
+        journal = self.journal
+        journal.append(event, order_facts(self.desk, event) if isinstance(event, _ORDER_EVENTS) else None)
+        wall_ns = journal.last_wall_ns
         effects = step(self.desk, event)
+        leaving = self._record(effects) if effects else ()
+        done_wall_ns = journal.last_wall_ns if effects else None
         for observer in self.observers:
-            observer.after_step(self.desk, event, wall_ns=wall_ns, effects=effects)
-        if effects:
-            await self.perform(effects)
+            observer.after_step(
+                self.desk, event, wall_ns=wall_ns, done_wall_ns=done_wall_ns, effects=effects
+            )
+        if leaving:
+            await self.perform(leaving)
 
-    async def perform(self, effects: list[Effect]) -> None:
-        """Record the decisions of one step, make them durable if anything leaves, then let it leave."""
-        leaving: list[Send | Change | Confirm] = []
+    def _record(self, effects: list[Effect]) -> list[Leaving]:
+        """Journal what was decided; return what has to leave."""
+        leaving: list[Leaving] = []
         for effect in effects:
             if isinstance(effect, Send | Change | Confirm):
                 leaving.append(effect)
             elif not isinstance(effect, Halt):
                 facts = order_facts(self.desk, effect) if isinstance(effect, _ORDER_EVENTS) else None
                 self.journal.append(effect, facts)
-        if not leaving:
-            return
-        await self._commit()
-        for effect in leaving:
-            await self._let_leave(effect)
+        return leaving
 
-    async def _commit(self) -> None:
-        """Nothing leaves before it is on disk. A dead disk ends the run; what gets us flat leaves all the same."""
+    async def perform(self, leaving: list[Leaving]) -> None:
+        """Let effects leave once everything before them is durable."""
+        is_durable = await self._commit()
+        for effect in leaving:
+            await self._let_leave(effect, is_durable=is_durable)
+
+    async def _commit(self) -> bool:
+        """Make everything durable; False when the disk is dead, which ends the run."""
         try:
             await self.journal.commit()
         except JournalFault as fault:
             if self.desk.state.phase is Phase.RUNNING:
                 await self.take(OperatorCommand(ts_ns=self._now_ns(), command="disk", reason=str(fault)))
+            return False
+        return True
 
-    async def _let_leave(self, effect: Send | Change | Confirm) -> None:
+    async def _let_leave(self, effect: Leaving, *, is_durable: bool) -> None:
+        """Carry out one effect. On a dead disk only what makes us smaller leaves: that is worth more than a record."""
         if isinstance(effect, Confirm):
             await self.take(await self.venue.account())
         elif isinstance(effect, Change):
             self.venue.change(effect.client_id, self.desk.state.now_ns, effect.amend)
-        else:
+        elif is_durable or effect.order.purpose is Purpose.FLATTEN:
             await self._send(effect.order)
+        else:
+            reason = "not sent: its record is not on disk"
+            rejected = OrderRejected(ts_ns=self._now_ns(), client_id=effect.order.client_id, reason=reason)
+            await self.take(rejected)
 
     async def _send(self, order: Order) -> None:
         now_ns = self._now_ns()
@@ -202,4 +223,5 @@ class Runner:
     def _note(self, pulse: Heartbeat) -> None:
         self.journal.append(pulse)
         for observer in self.observers:
-            observer.after_step(self.desk, pulse, wall_ns=self.clock.wall_ns(), effects=[])
+            wall_ns = self.journal.last_wall_ns
+            observer.after_step(self.desk, pulse, wall_ns=wall_ns, done_wall_ns=None, effects=[])

@@ -1,8 +1,8 @@
 """The perp supervisor: two setups around the EMA ribbon, each with a stop and a target from the first moment.
 
-*Pullback to the ribbon*: in a trend, a limit order at the fast EMA. *Sweep and reclaim*: a bar takes out the swing
-extreme and closes back inside, a market order against the sweep. It assumes that nobody else trades its instruments
-in the same run, because the position it reads is that of the run.
+*Pullback to the ribbon*: in a trend, a limit order at the fast EMA. *Sweep and reclaim*: a bar takes out the
+swing extreme and closes back inside, a market order against the sweep. The position it reads is that of the
+run, so no other trader should trade its instruments in the same run.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ import msgspec
 from msgspec import Meta
 
 from agora.domain.events import Event, MarketCandle
+from agora.domain.instruments import Instrument
 from agora.domain.intents import Amend, Cancel, Place, Proposal
 from agora.domain.numbers import NS_PER_S
 from agora.domain.orders import Order, OrderType, Purpose, Side, TimeInForce
 from agora.engine.ports import View
 from agora.kernels import indicators
-from agora.kernels.indicators import Figures
-from agora.traders.sizing import SizingSettings, size_lots
+from agora.traders.charts import Charts
+from agora.traders.sizing import SizingSettings, lot_fees_units, size_lots
 
 PULLBACK = "pullback"
 SWEEP = "sweep_and_reclaim"
 
 
 class TrendSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """When to enter, where to stop, when to let go. ATR is in ticks, R the ticks from entry to the first stop."""
+    """When to enter, where to stop, when to let go. R is the distance from the planned entry to its stop."""
 
     # 20, 50 and 14 are what most charts show, so they are where others place orders too.
     ema_fast_bars: Annotated[int, Meta(ge=2, le=1_000, description="length of the fast EMA, bars")] = 20
@@ -55,18 +56,25 @@ class TrendSettings(msgspec.Struct, frozen=True, kw_only=True):
     sweep_stop_atr: Annotated[
         float, Meta(ge=0.0, le=20.0, description="stop of a sweep beyond the swept level, ATR")
     ] = 0.5
-    # Below 1.2 to 1 more than 45 % of the trades would have to win before costs.
+    # After fees the target pays at least what the stop costs. It also keeps out of markets too quiet for
+    # their fees: with 0.02 % and 0.06 % a pullback needs an ATR of about 0.08 % of the price.
     reward_risk_min: Annotated[
-        float, Meta(ge=0.0, le=20.0, description="least reward over risk of an entry, before costs")
-    ] = 1.2
-    # Venues pay and charge 100,000 ppb (0.01 % of notional per 8 h) when nothing leans; a long that would pay nearly
-    # all of that is one of a crowd. In the 51 recorded days a sixth of the settlements lie above this gate.
+        float, Meta(ge=0.0, le=20.0, description="least reward over risk of an entry, both after fees")
+    ] = 1.0
+    # Venues charge longs 100,000 ppb (0.01 % of notional per 8 h) when nothing leans. A rate near that says
+    # that longs are crowded; in the 51 recorded days 19 of 153 settlements lie above this gate.
     funding_long_ppb_max: Annotated[
-        int, Meta(ge=-3_750_000, le=3_750_000, description="no new longs above this funding rate, ppb of notional")
+        int,
+        Meta(
+            ge=-3_750_000, le=3_750_000, description="no new longs above this funding rate, ppb of notional"
+        ),
     ] = 90_000
-    # Shorts that pay at all are rare (19 of 156 recorded settlements); 20,000 ppb spares the noise around zero.
+    # Shorts rarely pay at all (in 19 of those settlements); 20,000 ppb spares the noise around zero.
     funding_short_ppb_min: Annotated[
-        int, Meta(ge=-3_750_000, le=3_750_000, description="no new shorts below this funding rate, ppb of notional")
+        int,
+        Meta(
+            ge=-3_750_000, le=3_750_000, description="no new shorts below this funding rate, ppb of notional"
+        ),
     ] = -20_000
     trail_start_r: Annotated[
         float, Meta(ge=0.0, le=50.0, description="best close from which the stop trails, R")
@@ -82,7 +90,9 @@ class TrendSettings(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Refuse lengths that make no ribbon and gates that exclude each other's side for ever."""
         if self.ema_fast_bars >= self.ema_slow_bars:
-            raise ValueError(f"ema_fast_bars {self.ema_fast_bars} is not below ema_slow_bars {self.ema_slow_bars}")
+            raise ValueError(
+                f"ema_fast_bars {self.ema_fast_bars} is not below ema_slow_bars {self.ema_slow_bars}"
+            )
         if self.funding_short_ppb_min > self.funding_long_ppb_max:
             raise ValueError(
                 f"funding_short_ppb_min {self.funding_short_ppb_min} is above "
@@ -98,15 +108,8 @@ class Plan(msgspec.Struct):
     best_ticks: int
 
 
-class Memory(msgspec.Struct):
-    """What is remembered about one instrument."""
-
-    figures: Figures
-    plan: Plan | None = None
-
-
 class Reading(msgspec.Struct):
-    """The indicators after one bar, in ticks; `separation_atr` is fast minus slow EMA, `regime` +1, -1 or 0."""
+    """The indicators after one bar, in ticks; `separation_atr`: fast minus slow EMA; `regime`: 1, -1 or 0."""
 
     bars: int
     ema_fast: float
@@ -146,10 +149,40 @@ class Setup(msgspec.Struct):
         """From entry to stop."""
         return self.side * (self.entry_ticks - self.stop_ticks)
 
-    @property
-    def reward_ticks(self) -> int:
-        """From entry to target; negative when the target lies on the wrong side."""
-        return self.side * (self.target_ticks - self.entry_ticks)
+    def reward_risk(self, instrument: Instrument) -> float:
+        """What the target pays over what the stop costs, both after fees; negative when it pays nothing.
+
+        The target is a limit order and pays the maker's fee, the stop the taker's.
+        """
+        is_maker = self.name == PULLBACK
+        entry, unit = self.entry_ticks, instrument.tick_lot_units
+        to_target = lot_fees_units(
+            instrument,
+            entry_ticks=entry,
+            exit_ticks=self.target_ticks,
+            is_entry_maker=is_maker,
+            is_exit_maker=True,
+        )
+        to_stop = lot_fees_units(
+            instrument, entry_ticks=entry, exit_ticks=self.stop_ticks, is_entry_maker=is_maker
+        )
+        reward = self.side * (self.target_ticks - entry) * unit - to_target
+        return reward / (self.risk_ticks * unit + to_stop)
+
+    def order(self, symbol: str, *, size_lots: int, expire_ts_ns: int) -> Place:
+        """The entry with its stop and target: a limit that expires for a pullback, else a market order."""
+        is_limit = self.name == PULLBACK
+        return Place(
+            instrument=symbol,
+            side=self.side,
+            size_lots=size_lots,
+            type=OrderType.LIMIT if is_limit else OrderType.MARKET,
+            time_in_force=TimeInForce.GTD if is_limit else TimeInForce.IOC,
+            price_ticks=self.entry_ticks if is_limit else 0,
+            expire_ts_ns=expire_ts_ns if is_limit else 0,
+            stop_ticks=self.stop_ticks,
+            target_ticks=self.target_ticks,
+        )
 
 
 class Held(msgspec.Struct):
@@ -169,7 +202,13 @@ class Trend:
     def __init__(self, settings: TrendSettings | None = None, sizing: SizingSettings | None = None) -> None:
         self._settings = settings or TrendSettings()
         self._sizing = sizing or SizingSettings()
-        self._memories: dict[str, Memory] = {}
+        self._charts = Charts(
+            fast_bars=self._settings.ema_fast_bars,
+            slow_bars=self._settings.ema_slow_bars,
+            atr_bars=self._settings.atr_bars,
+            swing_bars=self._settings.swing_bars,
+        )
+        self._plans: dict[str, Plan] = {}
 
     def decide(self, view: View, event: Event) -> Proposal | None:
         """A proposal for every closed bar of the run; None for warm-up bars and for fills.
@@ -178,51 +217,22 @@ class Trend:
         """
         if not isinstance(event, MarketCandle):
             return None
-        memory = self._memories.get(event.instrument)
-        if memory is None:
-            memory = self._memories[event.instrument] = Memory(self._empty_figures())
-        indicators.update(
-            memory.figures,
-            float(event.open_ticks),
-            float(event.high_ticks),
-            float(event.low_ticks),
-            float(event.close_ticks),
-            float(event.volume_lots),
-            event.ts_ns,
-        )
+        figures = self._charts.take(event)
         if event.is_history:
             return None
-        return self._conclude(view, event, memory)
+        return self._conclude(view, event, reading=read_chart(figures, self._settings))
 
     def snapshot(self) -> dict[str, Any]:
-        """Per instrument the indicator buffer and the plan, as JSON values."""
-        return {
-            symbol: {"figures": memory.figures.tolist(), "plan": msgspec.to_builtins(memory.plan)}
-            for symbol, memory in self._memories.items()
-        }
+        """Indicator buffers and plans per instrument, as JSON values."""
+        return {"charts": self._charts.snapshot(), "plans": msgspec.to_builtins(self._plans)}
 
     def restore(self, memory: dict[str, Any]) -> None:
         """Continue from a snapshot; raises `ValueError` when it was made with other indicator lengths."""
-        self._memories = {
-            symbol: Memory(
-                indicators.restored(self._empty_figures(), saved["figures"]),
-                msgspec.convert(saved["plan"], Plan | None),
-            )
-            for symbol, saved in memory.items()
-        }
+        self._charts.restore(memory["charts"])
+        self._plans = msgspec.convert(memory["plans"], dict[str, Plan])
 
-    def _empty_figures(self) -> Figures:
-        settings = self._settings
-        return indicators.create(
-            fast_bars=settings.ema_fast_bars,
-            slow_bars=settings.ema_slow_bars,
-            atr_bars=settings.atr_bars,
-            swing_bars=settings.swing_bars,
-        )
-
-    def _conclude(self, view: View, candle: MarketCandle, memory: Memory) -> Proposal:
+    def _conclude(self, view: View, candle: MarketCandle, *, reading: Reading) -> Proposal:
         """Supervise what is held, else what is working, else look for an entry."""
-        reading = read(memory.figures, self._settings)
         symbol = candle.instrument
         orders = view.open_orders(symbol)
         entry = next((order for order in orders if order.purpose is Purpose.ENTRY), None)
@@ -234,16 +244,15 @@ class Trend:
                 close_ticks=candle.close_ticks,
                 stops=[order for order in orders if order.purpose is Purpose.STOP],
             )
-            proposal = self._supervise(held, reading, plan=memory.plan)
+            proposal = self._supervise(held, reading, plan=self._plans.get(symbol))
             if proposal.intents or entry is None:
                 return proposal
         if entry is not None:
             return _watch_entry(entry, reading)
-        memory.plan = None
+        self._plans.pop(symbol, None)
         if orders:
             return _clear_legs(orders, reading)
-        proposal, memory.plan = self._seek(view, candle, reading)
-        return proposal
+        return self._seek(view, candle, reading=reading)
 
     def _supervise(self, held: Held, reading: Reading, *, plan: Plan | None) -> Proposal:
         """Let the stop follow; it moves in favour only, by a tick or more."""
@@ -251,16 +260,16 @@ class Trend:
         if not held.stops:
             # Placing a second stop is not ours to do: a flattening may be under way. The record shows it.
             return Proposal(action="hold", reason="stop_missing", features=features)
-        if plan is None or plan.side is not held.side:
+        if plan is None or plan.side != held.side:
             return Proposal(action="hold", reason="in_position", features=features)
         plan.best_ticks = plan.side * max(plan.side * plan.best_ticks, plan.side * held.close_ticks)
-        trigger_ticks = trailing_stop_ticks(self._settings, plan, held)
+        trigger_ticks = trailing_stop_ticks(plan, held, settings=self._settings)
         if trigger_ticks is None:
             return Proposal(action="hold", reason="in_position", features=features)
         amends = tuple(
             Amend(client_id=stop.client_id, trigger_ticks=trigger_ticks)
             for stop in held.stops
-            if stop.side is not held.side
+            if stop.side != held.side
             and not stop.is_cancel_requested
             and held.side * (trigger_ticks - stop.trigger_ticks) >= 1
         )
@@ -268,75 +277,72 @@ class Trend:
             return Proposal(action="hold", reason="in_position", features=features)
         return Proposal(action="trail", reason="trailing_stop", intents=amends, features=features)
 
-    def _seek(self, view: View, candle: MarketCandle, reading: Reading) -> tuple[Proposal, Plan | None]:
+    def _seek(self, view: View, candle: MarketCandle, *, reading: Reading) -> Proposal:
         """The first setup that passes every gate, else why there is none."""
         features = reading.features()
+        symbol = candle.instrument
+        instrument, rate_ppb = view.instrument(symbol), view.funding_rate_ppb(symbol)
+        if rate_ppb is not None:
+            features["funding_ppb"] = float(rate_ppb)
         refusal = self._not_ready(reading)
-        setups = () if refusal else tuple(find_setups(self._settings, candle, reading))
-        for setup in setups:
-            features["reward_risk"] = setup.reward_ticks / setup.risk_ticks
-            reason = self._gate(view.funding_rate_ppb(candle.instrument), setup, reading)
-            if reason:
-                refusal = refusal or reason
-                continue
-            lots = size_lots(
-                view.instrument(candle.instrument),
-                self._sizing,
-                equity_units=view.equity_units(),
-                entry_ticks=setup.entry_ticks,
-                stop_ticks=setup.stop_ticks,
-            )
-            if lots == 0:
-                refusal = refusal or "size_zero"
-                continue
-            place = self._place(candle, setup, lots=lots, now_ns=view.now_ns)
-            action = "enter_long" if setup.side is Side.BUY else "enter_short"
-            plan = Plan(side=setup.side, risk_ticks=setup.risk_ticks, best_ticks=setup.entry_ticks)
-            return Proposal(action=action, reason=setup.name, intents=(place,), features=features), plan
-        reason = refusal or ("off_ribbon" if reading.regime else "no_trend")
-        return Proposal(action="hold", reason=reason, features=features), None
+        if refusal:
+            return Proposal(action="hold", reason=refusal, features=features)
+        for setup in find_setups(candle, reading, settings=self._settings):
+            reward_risk = setup.reward_risk(instrument)
+            reason = self._gate(setup, reading, rate_ppb=rate_ppb, reward_risk=reward_risk)
+            lots = 0 if reason else self._size_lots(view, setup, instrument=instrument)
+            if lots:
+                features["reward_risk"] = reward_risk
+                life_ns = self._settings.entry_expiry_bars * candle.interval_s * NS_PER_S
+                place = setup.order(symbol, size_lots=lots, expire_ts_ns=view.now_ns + life_ns)
+                return self._enter(symbol, setup, place=place, features=features)
+            # Of two setups that fail, the first explains the decision.
+            refusal = refusal or reason or "size_zero"
+            features.setdefault("reward_risk", reward_risk)
+        return Proposal(action="hold", reason=refusal or "no_trend", features=features)
 
     def _not_ready(self, reading: Reading) -> str:
         """Why the indicators say nothing yet, or an empty text."""
-        if reading.bars <= max(self._settings.ema_slow_bars, self._settings.atr_bars, self._settings.swing_bars):
+        settings = self._settings
+        if reading.bars <= max(settings.ema_slow_bars, settings.atr_bars, settings.swing_bars):
             return "warming_up"
         return "" if reading.atr > 0.0 else "no_range"
 
-    def _gate(self, rate_ppb: int | None, setup: Setup, reading: Reading) -> str:
+    def _gate(self, setup: Setup, reading: Reading, *, rate_ppb: int | None, reward_risk: float) -> str:
         """Why a setup is not taken, or an empty text. An unknown funding rate closes no gate."""
         settings = self._settings
         if setup.name == SWEEP and -setup.side * reading.separation_atr > settings.separation_atr_strong:
             return "against_trend"
+        if reward_risk < settings.reward_risk_min:
+            return "reward_too_small"
+        # The gates come last, so that their reason says that nothing but the funding rate stood in the way.
         if rate_ppb is not None and setup.side is Side.BUY and rate_ppb > settings.funding_long_ppb_max:
             return "funding_gate_long"
         if rate_ppb is not None and setup.side is Side.SELL and rate_ppb < settings.funding_short_ppb_min:
             return "funding_gate_short"
-        if setup.reward_ticks < settings.reward_risk_min * setup.risk_ticks:
-            return "reward_too_small"
         return ""
 
-    def _place(self, candle: MarketCandle, setup: Setup, *, lots: int, now_ns: int) -> Place:
-        """A sweep enters at the market at once; a pullback waits at the ribbon until it expires."""
-        is_limit = setup.name == PULLBACK
-        life_ns = self._settings.entry_expiry_bars * candle.interval_s * NS_PER_S
-        return Place(
-            instrument=candle.instrument,
-            side=setup.side,
-            size_lots=lots,
-            type=OrderType.LIMIT if is_limit else OrderType.MARKET,
-            time_in_force=TimeInForce.GTD if is_limit else TimeInForce.IOC,
-            price_ticks=setup.entry_ticks if is_limit else 0,
-            expire_ts_ns=now_ns + life_ns if is_limit else 0,
+    def _size_lots(self, view: View, setup: Setup, *, instrument: Instrument) -> int:
+        return size_lots(
+            instrument,
+            self._sizing,
+            equity_units=view.equity_units(),
+            entry_ticks=setup.entry_ticks,
             stop_ticks=setup.stop_ticks,
-            target_ticks=setup.target_ticks,
         )
 
+    def _enter(self, symbol: str, setup: Setup, *, place: Place, features: dict[str, float]) -> Proposal:
+        """Propose the entry and remember what its trailing stop will be measured by."""
+        self._plans[symbol] = Plan(side=setup.side, risk_ticks=setup.risk_ticks, best_ticks=setup.entry_ticks)
+        action = "enter_long" if setup.side is Side.BUY else "enter_short"
+        return Proposal(action=action, reason=setup.name, intents=(place,), features=features)
 
-def read(figures: Figures, settings: TrendSettings) -> Reading:
-    """The reading of a buffer. There is a trend when the EMAs are apart and the fast one moves the same way."""
-    words = figures[: indicators.FIGURE_WORDS].tolist()
-    ema_fast, ema_slow, atr = words[indicators.EMA_FAST], words[indicators.EMA_SLOW], words[indicators.ATR]
-    slope = ema_fast - words[indicators.EMA_FAST_PREVIOUS]
+
+def read_chart(figures: Sequence[float], settings: TrendSettings) -> Reading:
+    """The reading of a chart. A trend needs EMAs that are apart and a fast one that moves the same way."""
+    ema_fast, ema_slow = figures[indicators.EMA_FAST], figures[indicators.EMA_SLOW]
+    atr = figures[indicators.ATR]
+    slope = ema_fast - figures[indicators.EMA_FAST_PREVIOUS]
     separation_atr = (ema_fast - ema_slow) / atr if atr > 0.0 else 0.0
     regime = 0
     if separation_atr > settings.separation_atr_min and slope > 0.0:
@@ -344,20 +350,20 @@ def read(figures: Figures, settings: TrendSettings) -> Reading:
     elif separation_atr < -settings.separation_atr_min and slope < 0.0:
         regime = -1
     return Reading(
-        bars=int(words[indicators.BAR_COUNT]),
+        bars=int(figures[indicators.BAR_COUNT]),
         ema_fast=ema_fast,
         ema_slow=ema_slow,
         atr=atr,
-        swing_low=words[indicators.SWING_LOW],
-        swing_high=words[indicators.SWING_HIGH],
-        vwap=words[indicators.SESSION_VWAP],
+        swing_low=figures[indicators.SWING_LOW],
+        swing_high=figures[indicators.SWING_HIGH],
+        vwap=figures[indicators.SESSION_VWAP],
         separation_atr=separation_atr,
         regime=regime,
     )
 
 
-def find_setups(settings: TrendSettings, candle: MarketCandle, reading: Reading) -> Iterator[Setup]:
-    """What the chart offers, a sweep first because it cannot wait. A bar that sweeps both sides says nothing."""
+def find_setups(candle: MarketCandle, reading: Reading, *, settings: TrendSettings) -> Iterator[Setup]:
+    """What the chart offers, a sweep first because it cannot wait. A sweep of both sides is no signal."""
     sweeps_low = candle.low_ticks < reading.swing_low < candle.close_ticks
     sweeps_high = candle.high_ticks > reading.swing_high > candle.close_ticks
     if sweeps_low != sweeps_high:
@@ -367,48 +373,49 @@ def find_setups(settings: TrendSettings, candle: MarketCandle, reading: Reading)
             name=SWEEP,
             side=side,
             entry_ticks=candle.close_ticks,
-            stop_ticks=tick_below(level - side * settings.sweep_stop_atr * reading.atr, side),
-            target_ticks=tick_below(reading.vwap, side),
+            stop_ticks=tick_toward_loss(level - side * settings.sweep_stop_atr * reading.atr, side),
+            target_ticks=tick_toward_loss(reading.vwap, side),
         )
-    if reading.regime * (candle.close_ticks - reading.ema_fast) > 0.0:
+    if reading.regime:
+        # The fast EMA moves towards the close, so in a regime the close lies beyond it and the limit waits.
         side = Side(reading.regime)
-        entry_ticks = tick_above(reading.ema_fast, side)
-        stop_ticks = tick_below(entry_ticks - side * settings.pullback_stop_atr * reading.atr, side)
+        entry_ticks = tick_toward_gain(reading.ema_fast, side)
+        stop_ticks = tick_toward_loss(entry_ticks - side * settings.pullback_stop_atr * reading.atr, side)
         reward = settings.pullback_target_r * side * (entry_ticks - stop_ticks)
         yield Setup(
             name=PULLBACK,
             side=side,
             entry_ticks=entry_ticks,
             stop_ticks=stop_ticks,
-            target_ticks=tick_below(entry_ticks + side * reward, side),
+            target_ticks=tick_toward_loss(entry_ticks + side * reward, side),
         )
 
 
-def tick_below(price: float, side: Side) -> int:
-    """The tick on the losing side of a price: down for a long, up for a short.
+def tick_toward_loss(price: float, side: Side) -> int:
+    """The tick of a price, rounded down for a long and up for a short.
 
-    Stops become wider and targets nearer by it, so that size and reward are judged at their worse value.
+    It makes stops wider and targets nearer, so that size and reward are judged at their worse value.
     """
     return floor(price) if side is Side.BUY else ceil(price)
 
 
-def tick_above(price: float, side: Side) -> int:
-    """The tick on the winning side of a price: an entry there is paid dearer than computed."""
+def tick_toward_gain(price: float, side: Side) -> int:
+    """The tick of a price, rounded up for a long and down for a short: an entry there is the dearer one."""
     return ceil(price) if side is Side.BUY else floor(price)
 
 
-def trailing_stop_ticks(settings: TrendSettings, plan: Plan, held: Held) -> int | None:
+def trailing_stop_ticks(plan: Plan, held: Held, *, settings: TrendSettings) -> int | None:
     """Where the stop belongs: at the entry or the distance behind the best close, whichever is better.
 
-    None before the best close has come far enough. Always at least one tick behind the last close, because a venue
-    takes a stop beyond the price for a market order.
+    None before the best close has come far enough. Always at least one tick behind the last close, because a
+    venue takes a stop beyond the price for a market order.
     """
     side = held.side
     if side * (plan.best_ticks - held.entry_ticks) < settings.trail_start_r * plan.risk_ticks:
         return None
     behind_best = plan.best_ticks - side * settings.trail_distance_r * plan.risk_ticks
     level = side * max(side * held.entry_ticks, side * behind_best)
-    return side * min(side * tick_below(level, side), side * held.close_ticks - 1)
+    return side * min(side * tick_toward_loss(level, side), side * held.close_ticks - 1)
 
 
 def _watch_entry(entry: Order, reading: Reading) -> Proposal:

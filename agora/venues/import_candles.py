@@ -1,31 +1,43 @@
-"""Candles and funding rates from Arrow (feather) and CSV files: read as columns, checked, merged, turned into events."""
+"""Candles and funding rates from feather and CSV files: read as columns, checked, merged, made events."""
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from arro3.core import Array, DataType
 
 from agora.domain.errors import UsageFault
-from agora.domain.events import FeedGap, FeedMalformed, MarketCandle, MarketFundingRate
+from agora.domain.events import FeedGap, MarketCandle, MarketFundingRate
 from agora.domain.instruments import Instrument
 from agora.domain.numbers import NS_PER_MS, NS_PER_S, PPB
-from agora.venues.import_rows import FIRST_TIME_NS, LAST_TIME_NS, BadRow, ImportTally, decimal_of, lines_of, sample_of
-from agora.venues.recording import RecordedEvent, guarded_batches, open_arrow
+from agora.venues.import_rows import (
+    FIRST_TIME_NS,
+    LAST_TIME_NS,
+    BadRow,
+    ImportTally,
+    decimal_of,
+    lines_of,
+    malformed,
+    sample_of,
+)
+from agora.venues.recording import RecordedEvent, batches_of, open_arrow
 from agora.venues.screen import RATE_PPB_MAX, STEPS_MAX, Reason, Screen
 
 CANDLES_MAX = 5_000_000  # nine years of minutes; 240 MB while they are sorted
+ROWS_AT_A_TIME = 4_096  # candles that are Python integers at one time, 2 MB
 FAULTS_NAMED_MAX = 10_000  # per file; the rest of a file that is all faults adds nothing
 STEP_TOLERANCE = 1e-6  # of a tick: what a float64 of a price needs, far below half a tick
 FITTING_SHARE_MIN = 0.99  # prices on the tick; below it the tick is not this market's
+DISAGREEING_MIN = 10  # so many may differ in any case: corrections of single bars happen
 DISAGREEING_SHARE_MAX = 0.01  # of overlapping candles; beyond it the files are of different markets
-INTERVAL_S_MAX = 7 * 86_400  # weekly bars are the longest in use
+INTERVAL_S_MAX = 86_400  # a day is the longest that is traded on, and weeks do not begin with the epoch
 HOUR_NS = 3_600 * NS_PER_S
 FUNDING_CSV_OFFSET = timedelta(hours=3)  # the fetcher that wrote these files prints UTC+3 without saying so
 
@@ -82,11 +94,11 @@ def read_candle_arrow(path: Path) -> RawCandles:
 
 
 def _read_arrow(path: Path, names: tuple[str, ...]) -> tuple[Integers, Floats]:
-    """The times and the named columns of a feather file; a null becomes NaN, a null time becomes 0."""
+    """The times and the named columns of a feather file; what is no number becomes NaN."""
     times: list[Integers] = []
     columns: list[Floats] = []
     rows = 0
-    for batch in guarded_batches(path, open_arrow(path, "ipc")):
+    for batch in batches_of(path, open_arrow(path, "ipc")):
         rows += batch.num_rows
         if rows > CANDLES_MAX:
             raise UsageFault(f"{path}: more than {CANDLES_MAX} rows")
@@ -96,33 +108,32 @@ def _read_arrow(path: Path, names: tuple[str, ...]) -> tuple[Integers, Floats]:
             raise UsageFault(f"{path}: expected a time and {', '.join(names)}; found {', '.join(present)}")
         try:
             times.append(_times(batch.column(time_name)))
-            columns.append(np.column_stack([_floats(batch.column(name)) for name in names]))
-        except (ValueError, TypeError, OverflowError) as fault:
-            raise UsageFault(f"{path}: a column is not of numbers: {fault}") from None
+            columns.append(np.column_stack([floats_of(batch.column(name)) for name in names]))
+        except (ValueError, TypeError, NotImplementedError) as fault:
+            raise UsageFault(f"{path}: a column is not of times or numbers: {fault}") from None
     if not times:
         raise UsageFault(f"{path}: no rows")
     return np.concatenate(times), np.concatenate(columns)
 
 
-def _times(column: Any) -> Integers:
-    if column.null_count:
-        raise ValueError("a time is missing")
-    values = column.to_numpy()
-    if values.dtype.kind == "M":
-        return values.astype("datetime64[ns]").astype(np.int64)  # type: ignore[no-any-return]
-    return _integer_times(values.astype(np.int64))
+def _times(column: Array) -> Integers:
+    return _integer_times(column.cast(DataType.int64()).to_numpy())
 
 
-def _floats(column: Any) -> Floats:
-    if column.null_count:
-        return np.array([np.nan if value is None else value for value in column.to_pylist()], dtype=np.float64)
-    return column.to_numpy().astype(np.float64)  # type: ignore[no-any-return]
+def floats_of(column: Array) -> Floats:
+    """A column as floats; what is no number becomes NaN."""
+    numbers = column.cast(DataType.float64())
+    if numbers.null_count:
+        return np.array([np.nan if number is None else number for number in numbers.to_pylist()])
+    return numbers.to_numpy()
 
 
 def _integer_times(counts: Integers) -> Integers:
     """Unix ns from counts of s, ms, us or ns: the unit is the one that lands between 2009 and 2100."""
     middle = int(np.median(counts)) if len(counts) else 0
-    unit_ns = next((u for u in (1, 1_000, NS_PER_MS, NS_PER_S) if FIRST_TIME_NS <= middle * u <= LAST_TIME_NS), 1)
+    unit_ns = next(
+        (u for u in (1, 1_000, NS_PER_MS, NS_PER_S) if FIRST_TIME_NS <= middle * u <= LAST_TIME_NS), 1
+    )
     fits = np.abs(counts) <= LAST_TIME_NS // unit_ns
     return np.where(fits, counts, 0) * unit_ns
 
@@ -175,7 +186,9 @@ def _name_fault(faults: list[Fault], bad: BadRow, sample: str) -> None:
 
 
 def _cells(line: bytes, count: int) -> list[str]:
-    if len(line) > 10_000:  # a candle is a hundred characters; a megabyte of commas would be split into a million
+    if (
+        len(line) > 10_000
+    ):  # a candle is a hundred characters; a megabyte of commas would be split into a million
         raise BadRow(Reason.TOO_LONG)
     try:
         cells = line.decode("ascii").split(",")
@@ -213,7 +226,7 @@ def _float(text: str) -> float:
 
 
 def check_order(raw: RawCandles) -> None:
-    """Sort the rows by time. Rows against the direction of the file are stale and dropped, as are repeated ones."""
+    """Sort the rows by time; those against the direction of the file are stale: dropped, as are repeats."""
     in_time = (raw.start_ns >= FIRST_TIME_NS) & (raw.start_ns <= LAST_TIME_NS)
     raw.drop(~in_time, Reason.ABSURD_TIME)
     steps = np.sign(np.diff(raw.start_ns))
@@ -227,7 +240,7 @@ def check_order(raw: RawCandles) -> None:
     same = np.ones(len(repeats), dtype=np.bool_)
     same[1:] = (raw.values[1:] == raw.values[:-1]).all(axis=1)
     differs = repeats & ~same
-    raw.drop(differs | np.append(differs[1:], False), Reason.OVERLAP_DIFFERS)  # noqa: FBT003 - a value of the array
+    raw.drop(differs | np.append(differs[1:], False), Reason.OVERLAP_DIFFERS)
     repeats = np.zeros(len(raw.start_ns), dtype=np.bool_)
     repeats[1:] = np.diff(raw.start_ns) == 0
     raw.drop(repeats, Reason.DUPLICATE)
@@ -239,7 +252,7 @@ def _longest_rise(times: Integers) -> npt.NDArray[np.bool_]:
     tail_rows: list[int] = []
     before = np.full(len(times), -1, dtype=np.int64)
     for row, time in enumerate(times.tolist()):
-        place = int(np.searchsorted(tails, time, side="right")) if tails and time < tails[-1] else len(tails)
+        place = bisect_right(tails, time)
         before[row] = tail_rows[place - 1] if place else -1
         tails[place : place + 1] = [time]
         tail_rows[place : place + 1] = [row]
@@ -253,8 +266,8 @@ def _longest_rise(times: Integers) -> npt.NDArray[np.bool_]:
 
 def check_values(raw: RawCandles) -> None:
     """Drop what no candle can be, whatever its instrument."""
-    raw.drop(~np.isfinite(raw.values).all(axis=1), Reason.NOT_FINITE)
-    raw.drop((raw.values[:, :4] <= 0).any(axis=1) | (raw.values[:, 4] < 0), Reason.NOT_POSITIVE)
+    raw.drop(~np.isfinite(raw.values.sum(axis=1)), Reason.NOT_FINITE)
+    raw.drop((raw.values[:, :4].min(axis=1) <= 0) | (raw.values[:, 4] < 0), Reason.NOT_POSITIVE)
     open_, high, low, close = (raw.values[:, column] for column in range(4))
     raw.drop((low > np.minimum(open_, close)) | (high < np.maximum(open_, close)), Reason.OHLC)
 
@@ -267,18 +280,19 @@ def interval_s_of(raw: RawCandles) -> int:
     values, counts = np.unique(steps, return_counts=True)
     interval_ns = int(values[np.argmax(counts)])
     if interval_ns % NS_PER_S or not 0 < interval_ns <= INTERVAL_S_MAX * NS_PER_S:
-        raise UsageFault(f"{raw.name}: candles {interval_ns} ns apart are not of whole seconds up to a week")
+        raise UsageFault(f"{raw.name}: candles {interval_ns} ns apart are not of whole seconds up to a day")
     return interval_ns // NS_PER_S
 
 
 def fitting_share(raw: RawCandles, instrument: Instrument) -> float:
     """The share of candles whose prices are all on the instrument's tick."""
-    return float(_on_tick(raw.values[:, :4], instrument).all(axis=1).mean()) if len(raw.rows) else 0.0
+    return float(_on_tick(raw.values[:, :4], instrument).mean()) if len(raw.rows) else 0.0
 
 
 def _on_tick(prices: Floats, instrument: Instrument) -> npt.NDArray[np.bool_]:
+    """Which rows have all their prices on the tick."""
     ticks = prices / float(instrument.tick)
-    return np.abs(ticks - np.rint(ticks)) <= STEP_TOLERANCE
+    return np.asarray((np.abs(ticks - np.rint(ticks)) <= STEP_TOLERANCE).all(axis=1))
 
 
 # Candles of one instrument, from all files.
@@ -286,22 +300,34 @@ def _on_tick(prices: Floats, instrument: Instrument) -> npt.NDArray[np.bool_]:
 
 @dataclass
 class Candles:
-    """Checked candles in order: rows of (end ns, open, high, low, close in ticks, volume in lots)."""
+    """Checked candles in order: rows of (end ns, four prices in ticks, volume in lots, file, row)."""
 
     instrument: Instrument
     interval_s: int
     table: Integers
-    samples: list[str]  # where each came from
+    names: list[str]  # of the files
     faults: list[Fault]
+
+    @property
+    def first_ts_ns(self) -> int:
+        """The end of the first candle."""
+        return int(self.table[0, 0])
+
+    @property
+    def last_ts_ns(self) -> int:
+        """The end of the last candle."""
+        return int(self.table[-1, 0])
 
     def events(self) -> Iterator[RecordedEvent]:
         """The candles with gaps and faults between them, screened."""
         screen, symbol, interval_s = Screen(), self.instrument.symbol, self.interval_s
         interval_ns, last_ns = interval_s * NS_PER_S, None
-        for row, (ts_ns, open_, high, low, close, volume) in enumerate(self.table.tolist()):
+        for ts_ns, open_, high, low, close, volume, file, row in self._rows():
             if last_ns is not None and ts_ns - last_ns > interval_ns:
                 missing = (ts_ns - last_ns) // interval_ns - 1
-                yield FeedGap(ts_ns=ts_ns, instrument=symbol, reason=f"missing_bars: {missing} before this one")
+                yield FeedGap(
+                    ts_ns=ts_ns, instrument=symbol, reason=f"missing_bars: {missing} before this one"
+                )
             candle = MarketCandle(
                 ts_ns=ts_ns,
                 instrument=symbol,
@@ -314,59 +340,63 @@ class Candles:
             )
             reason = screen.judge(candle)
             last_ns = ts_ns
-            yield candle if reason is None else malformed(Fault(Reason(reason), self.samples[row], ts_ns), ts_ns)
+            if reason is None:
+                yield candle
+                continue
+            sample = f"{self.names[file]}:{row}: close {self.instrument.price_text(close)}"
+            yield malformed(Reason(reason), sample, ts_ns)
 
-
-def malformed(fault: Fault, ts_ns: int) -> FeedMalformed:
-    """The event of one dropped row."""
-    return FeedMalformed(ts_ns=ts_ns, reason=fault.reason.value, count=1, sample=fault.sample[:160])
+    def _rows(self) -> Iterator[list[int]]:
+        """The rows as Python integers, some at a time: all at once take ten times the room of the table."""
+        for begin in range(0, len(self.table), ROWS_AT_A_TIME):
+            yield from self.table[begin : begin + ROWS_AT_A_TIME].tolist()
 
 
 def merged_candles(
     files: Iterable[RawCandles], instrument: Instrument, interval_s: int, tally: ImportTally
 ) -> Candles:
-    """One series from all files. Candles that several files agree on are kept once; where they differ, none is."""
+    """One series of all files: candles that files agree on are kept once; where they differ, none is."""
     raws = list(files)
+    names = [raw.name for raw in raws]
+    table = np.concatenate(
+        [_table(raw, file, instrument=instrument, interval_s=interval_s) for file, raw in enumerate(raws)]
+    )
     faults = [fault for raw in raws for fault in raw.faults]
-    tables = [_table(raw, instrument=instrument, interval_s=interval_s, faults=faults) for raw in raws]
-    table = np.concatenate([rows for rows, _ in tables])
-    samples = [sample for _, names in tables for sample in names]
-    order = np.argsort(table[:, 0], kind="stable")
-    table = table[order]
+    table = table[np.argsort(table[:, 0], kind="stable")]
     again = np.zeros(len(table), dtype=np.bool_)
     again[1:] = np.diff(table[:, 0]) == 0
     equal = np.ones(len(table), dtype=np.bool_)
-    equal[1:] = (table[1:] == table[:-1]).all(axis=1)
+    equal[1:] = (table[1:, :6] == table[:-1, :6]).all(axis=1)
     bad_times = np.unique(table[again & ~equal, 0])
-    if len(bad_times) > max(10, again.sum() * DISAGREEING_SHARE_MAX):
-        names = ", ".join(raw.name for raw in raws)
-        raise UsageFault(f"{names}: {len(bad_times)} of {again.sum()} overlapping candles differ: different markets?")
+    if len(bad_times) > max(DISAGREEING_MIN, again.sum() * DISAGREEING_SHARE_MAX):
+        raise UsageFault(
+            f"{', '.join(names)}: {len(bad_times)} of {again.sum()} overlapping candles differ: "
+            "are they of different markets?"
+        )
     is_bad = np.isin(table[:, 0], bad_times)
-    for row in np.flatnonzero(is_bad).tolist():
-        faults.append(Fault(Reason.OVERLAP_DIFFERS, samples[order[row]], int(table[row, 0])))
+    for ts_ns, *values, file, row in table[is_bad].tolist():
+        faults.append(Fault(Reason.OVERLAP_DIFFERS, f"{names[file]}:{row}: {values}", ts_ns))
     tally.overlap_rows += int((again & equal & ~is_bad).sum())
-    kept = ~again & ~is_bad
-    return Candles(instrument, interval_s, table[kept], [samples[row] for row in order[kept].tolist()], faults)
+    table = table[~again & ~is_bad]
+    if len(table) == 0:
+        raise UsageFault(f"{', '.join(names)}: no good candle")
+    return Candles(instrument, interval_s, table, names, faults)
 
 
-def _table(
-    raw: RawCandles, *, instrument: Instrument, interval_s: int, faults: list[Fault]
-) -> tuple[Integers, list[str]]:
-    """Ticks, lots and end times of one file; what does not fit is named in `faults`."""
-    known = len(raw.faults)
-    raw.drop(raw.start_ns % (interval_s * NS_PER_S) != raw.start_ns[0] % (interval_s * NS_PER_S), Reason.TIME_MISMATCH)
-    raw.drop((raw.values[:, :4] > STEPS_MAX * float(instrument.tick)).any(axis=1), Reason.TOO_LARGE)
+def _table(raw: RawCandles, file: int, *, instrument: Instrument, interval_s: int) -> Integers:
+    """Ticks, lots and end times of one file; what does not fit is named in its faults."""
+    interval_ns = interval_s * NS_PER_S
+    raw.drop(raw.start_ns % interval_ns != 0, Reason.TIME_MISMATCH)
+    raw.drop(raw.values[:, :4].max(axis=1) > STEPS_MAX * float(instrument.tick), Reason.TOO_LARGE)
     raw.drop(raw.values[:, 4] > STEPS_MAX * float(instrument.lot), Reason.TOO_LARGE)
-    raw.drop(~_on_tick(raw.values[:, :4], instrument).all(axis=1), Reason.OFF_TICK)
-    faults += raw.faults[known:]
+    raw.drop(~_on_tick(raw.values[:, :4], instrument), Reason.OFF_TICK)
     lots = raw.values[:, 4] / float(instrument.lot)
     whole = np.rint(lots)
     # Down, but 1.234 / 0.001 is 1233.9999999999998 in floats and means 1234.
-    volume = np.where(np.abs(lots - whole) <= STEP_TOLERANCE, whole, np.floor(lots))
-    ticks = np.rint(raw.values[:, :4] / float(instrument.tick))
-    ends = raw.start_ns + interval_s * NS_PER_S
-    table = np.column_stack([ends, ticks.astype(np.int64), volume.astype(np.int64)])
-    return table, [f"{raw.name}:{row}" for row in raw.rows.tolist()]
+    volume = np.where(np.abs(lots - whole) <= STEP_TOLERANCE, whole, np.floor(lots)).astype(np.int64)
+    ticks = np.rint(raw.values[:, :4] / float(instrument.tick)).astype(np.int64)
+    files = np.full(len(raw.rows), file, dtype=np.int64)
+    return np.column_stack([raw.start_ns + interval_ns, ticks, volume, files, raw.rows])
 
 
 # Funding.
@@ -382,7 +412,7 @@ class FundingRates:
 
 
 def read_funding_arrow(path: Path) -> FundingRates:
-    """A feather file of funding: the rate is in `open`; times jitter by some ms and are floored to the hour."""
+    """A feather file of funding: the rate is in `open`; times jitter by ms and are floored to the hour."""
     times, numbers = _read_arrow(path, ("open",))
     found = FundingRates(path.name, [])
     for row, (time, rate) in enumerate(zip(times.tolist(), numbers[:, 0].tolist(), strict=True), start=1):
@@ -449,6 +479,9 @@ def merged_funding(
             tally.overlap_rows += ts_ns in by_time
             if by_time.setdefault(ts_ns, rate_ppb) != rate_ppb:
                 differing[ts_ns] = f"{file.name}: funding {rate_ppb} ppb, {by_time[ts_ns]} ppb elsewhere"
+    if len(differing) > max(DISAGREEING_MIN, len(by_time) * DISAGREEING_SHARE_MAX):
+        names = ", ".join(file.name for file in found)
+        raise UsageFault(f"{names}: {len(differing)} funding rates differ: are they of different venues?")
     faults += [Fault(Reason.OVERLAP_DIFFERS, sample, ts_ns) for ts_ns, sample in differing.items()]
     symbol = instrument.symbol
     kept = sorted((ts_ns, rate) for ts_ns, rate in by_time.items() if ts_ns not in differing)

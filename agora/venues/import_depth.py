@@ -1,7 +1,8 @@
 """The chain of depth updates: only a book that began with a snapshot and missed nothing is passed on.
 
-The rules are those of the venues: an update names the one before it, and the first after a snapshot must contain the
-snapshot's id. Updates that arrive before the snapshot wait for it; a broken chain is a gap until the next snapshot.
+The rules are those of the venues: an update names the one before it, and the first after a snapshot must
+contain the snapshot's id. Updates that come before the snapshot wait for it; a broken chain is a gap until
+the next snapshot.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class DepthChain:
         self._is_said = False
 
     def update(self, update: Update, ts_ns: int, place: str) -> list[MarketDepth | FeedGap]:
-        """What an update means: a change of the book, a gap, or nothing yet. Raises `BadRow` for a repeated one."""
+        """What an update means: a change of the book, a gap, nothing yet; raises `BadRow` for a repeat."""
         if update.first_id > update.last_id:
             raise BadRow(Reason.UNPARSABLE, f"update ids {update.first_id} > {update.last_id}")
         if self._last_id is None:
@@ -106,7 +107,9 @@ class DepthChain:
 
     def _first(self, update: Update, ts_ns: int, place: str) -> list[MarketDepth | FeedGap]:
         assert self._last_id is not None
-        is_older = update.last_id < self._last_id or (update.previous_id is None and update.last_id == self._last_id)
+        is_older = update.last_id < self._last_id or (
+            update.previous_id is None and update.last_id == self._last_id
+        )
         if is_older:
             self._tally.depth_superseded += 1
             return []
@@ -133,4 +136,6 @@ class DepthChain:
         return FeedGap(ts_ns=ts_ns, instrument=self._symbol, reason=reason)
 
     def _depth(self, levels: Iterable[tuple[int, int, int]], ts_ns: int, *, is_snapshot: bool) -> MarketDepth:
-        return MarketDepth(ts_ns=ts_ns, instrument=self._symbol, levels=tuple(levels), is_snapshot=is_snapshot)
+        return MarketDepth(
+            ts_ns=ts_ns, instrument=self._symbol, levels=tuple(levels), is_snapshot=is_snapshot
+        )

@@ -1,4 +1,4 @@
-"""Common ground of the importers: reading lines within bounds, exact numbers, and naming what is malformed."""
+"""Common ground of the importers: lines read within bounds, exact numbers, names for what is malformed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import gzip
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -101,7 +103,7 @@ def time_of(number: int, *, unit_ns: int) -> int:
 
 
 class Steps:
-    """Prices and sizes of one instrument from decimal text, exactly; remembers texts, because a feed repeats them."""
+    """Prices and sizes of one instrument from decimal text, exactly; a feed repeats its texts."""
 
     def __init__(self, instrument: Instrument) -> None:
         self._tick = instrument.tick
@@ -158,7 +160,10 @@ def _remember(known: dict[str, int], text: str, steps: int) -> int:
 
 
 class ReceiveOrder:
-    """Receive times never go back, and leap ahead only when several rows agree: one bad time must not void the rest."""
+    """Receive times never go back, and leap ahead only when several rows agree: one bad time voids no others.
+
+    `last_ns` is the last one taken.
+    """
 
     def __init__(self) -> None:
         self.last_ns = 0
@@ -184,7 +189,7 @@ class ReceiveOrder:
 
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a plain, gzip or zip file; raises `UsageFault` for a zip that does not hold exactly one file."""
+    """The bytes of a plain, gzip or zip file; raises `UsageFault` for a zip of more or less than one file."""
     with path.open("rb") as file:
         magic = file.read(4)
     if magic[:2] == b"\x1f\x8b":
@@ -207,7 +212,7 @@ def _opened_member(path: Path) -> Iterator[IO[bytes]]:
     with archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
         if len(members) != 1:
-            raise UsageFault(f"{path}: a zip file of one recording is expected, this one holds {len(members)} files")
+            raise UsageFault(f"{path}: expected a zip of one file, this holds {len(members)}")
         try:
             member = archive.open(members[0])
         except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, ValueError) as fault:
@@ -217,9 +222,9 @@ def _opened_member(path: Path) -> Iterator[IO[bytes]]:
 
 
 def lines_of(path: Path) -> Iterator[bytes]:
-    """The lines of a text, plain or compressed, without their ends. A line that is too long comes cut, one byte too long.
+    """The lines of a text, plain or compressed, without their ends; a line too long comes one byte too long.
 
-    Raises `BadRow` (truncated) where the compressed data are damaged, and `UsageFault` where they exceed the bound.
+    Raises `BadRow` (truncated) where the compressed data are damaged, and `UsageFault` beyond the bound.
     """
     with opened(path) as file:
         inflated_bytes = 0
@@ -253,14 +258,26 @@ def sample_of(line: bytes) -> str:
     return line[:SAMPLE_CHARACTERS].decode("ascii", "backslashreplace").replace("\x00", "\\x00")
 
 
+def malformed(reason: Reason, sample: str, ts_ns: int) -> FeedMalformed:
+    """The event of one dropped row."""
+    return FeedMalformed(ts_ns=ts_ns, reason=reason.value, count=1, sample=sample[:SAMPLE_CHARACTERS])
+
+
+class TextFile(msgspec.Struct, frozen=True):
+    """A text to read: everything up to and including `header_line` is not data."""
+
+    path: Path
+    header_line: int = 0
+
+
 class LineFeed:
-    """The events of one text file: parsed, screened, and with each dropped line as one `FeedMalformed`.
+    """The events of text files that follow one another: parsed, screened, each dropped line as one fault.
 
     Lines before the first good one have no time of their own; they get that of the first good one.
     """
 
-    def __init__(self, path: Path, parser: RowParser) -> None:
-        self._path = path
+    def __init__(self, files: Sequence[TextFile], parser: RowParser) -> None:
+        self._files = files
         self._parser = parser
         self._screen = Screen()
         self._leading: list[tuple[Reason, str]] = []
@@ -268,49 +285,64 @@ class LineFeed:
     def events(self) -> Iterator[RecordedEvent]:
         """The events in order of receipt; raises `UsageFault` when no line is of the format."""
         for found in self._found():
-            if self._leading and self._parser.now_ns:
-                yield from (self._malformed(reason, sample) for reason, sample in self._leading)
-                self._leading = []
-            yield found
+            yield from self._leading_faults()
+            yield from found
+        yield from self._leading_faults()
         if self._leading:
             reason, sample = self._leading[0]
-            raise UsageFault(f"{self._path}: not one good line; the first fault is {reason} ({sample})")
+            raise UsageFault(
+                f"{self._files[0].path}: not one good line; the first fault is {reason} ({sample})"
+            )
 
-    def _found(self) -> Iterator[RecordedEvent]:
-        lines = lines_of(self._path)
-        number = 0
-        while True:
-            number += 1
-            place, line = f"{self._path.name}:{number}", b""
+    def begin_ns(self) -> int:
+        """The receive time of the first good line, 0 when there is none; uses the feed up."""
+        for _ in self._found():
+            if self._parser.now_ns:
+                break
+        return self._parser.now_ns
+
+    def _leading_faults(self) -> Iterator[RecordedEvent]:
+        if self._leading and self._parser.now_ns:
+            yield from (self._malformed(reason, sample) for reason, sample in self._leading)
+            self._leading = []
+
+    def _found(self) -> Iterator[list[RecordedEvent]]:
+        """What each line means; the faults before the first good line are kept back in `_leading`."""
+        for file in self._files:
+            for place, line in self._numbered(file):
+                yield self._judged(partial(self._parse, line, place), place, line)
+        yield self._judged(self._parser.finish, f"{self._files[-1].path.name}: end", b"")
+
+    def _numbered(self, file: TextFile) -> Iterator[tuple[str, bytes | None]]:
+        """The lines after the header and their places; None where the compressed data are damaged."""
+        lines = lines_of(file.path)
+        for number in count(1):
+            place = f"{file.path.name}:{number}"
             try:
                 line = next(lines)
-                events = self._parse(line, place)
             except StopIteration:
-                break
-            except BadRow as bad:
-                yield from self._dropped(bad, place, line)
-                if bad.reason is Reason.TRUNCATED:
-                    break
-                continue
-            for event in events:
-                yield self._screened(event, place, line)
-        yield from self._finished(f"{self._path.name}:{number}")
+                return
+            except BadRow:
+                yield place, None
+                return
+            if number > file.header_line and line and not line.startswith(b"#"):
+                yield place, line
 
-    def _parse(self, line: bytes, place: str) -> Sequence[RecordedEvent]:
+    def _parse(self, line: bytes | None, place: str) -> Sequence[RecordedEvent]:
+        if line is None:
+            raise BadRow(Reason.TRUNCATED, "the compressed data are damaged from here on")
         if len(line) > LINE_BYTES_MAX:
             raise BadRow(Reason.TOO_LONG, f"more than {LINE_BYTES_MAX} bytes")
-        if not line or line.isspace():
-            return ()
-        return self._parser.parse(line, place)
+        return () if line.isspace() else self._parser.parse(line, place)
 
-    def _finished(self, place: str) -> Iterator[RecordedEvent]:
+    def _judged(
+        self, parse: Callable[[], Sequence[RecordedEvent]], place: str, line: bytes | None
+    ) -> list[RecordedEvent]:
         try:
-            events = self._parser.finish()
+            events = parse()
         except BadRow as bad:
-            yield from self._dropped(bad, place, b"")
-            return
-        for event in events:
-            yield self._screened(event, place, b"")
+            return self._dropped(bad, place, line or b"")
+        return [self._screened(event, place, line or b"") for event in events]
 
     def _screened(self, event: RecordedEvent, place: str, line: bytes) -> RecordedEvent:
         if isinstance(event, FeedGap | FeedMalformed):
@@ -318,14 +350,17 @@ class LineFeed:
         reason = self._screen.judge(event)
         return event if reason is None else self._malformed(Reason(reason), f"{place}: {sample_of(line)}")
 
-    def _dropped(self, bad: BadRow, place: str, line: bytes) -> Iterator[RecordedEvent]:
-        sample = f"{place}: {bad.detail + ': ' if bad.detail else ''}{sample_of(line)}"[:SAMPLE_CHARACTERS]
+    def _dropped(self, bad: BadRow, place: str, line: bytes) -> list[RecordedEvent]:
+        detail = f"{bad.detail}: " if bad.detail else ""
+        sample = f"{place}: {detail}{sample_of(line)}"[:SAMPLE_CHARACTERS]
         if self._parser.now_ns:
-            yield self._malformed(bad.reason, sample)
-            return
+            return [self._malformed(bad.reason, sample)]
         self._leading.append((bad.reason, sample))
         if len(self._leading) > LEADING_FAULTS_MAX:
-            raise UsageFault(f"{self._path}: the first {LEADING_FAULTS_MAX} lines are all bad: {sample}")
+            raise UsageFault(
+                f"{self._files[0].path}: the first {LEADING_FAULTS_MAX} lines are all bad: {sample}"
+            )
+        return []
 
     def _malformed(self, reason: Reason, sample: str) -> FeedMalformed:
-        return FeedMalformed(ts_ns=self._parser.now_ns, reason=reason.value, count=1, sample=sample[:SAMPLE_CHARACTERS])
+        return malformed(reason, sample, self._parser.now_ns)

@@ -162,7 +162,7 @@ class TradeIds:
 
 
 def check_order_type(order_type: str | None, price: str) -> None:
-    """The venue prints housekeeping (no order type, price 0; insurance fund) among its trades: raises `BadRow`."""
+    """Raises `BadRow` for what the venue prints among its trades as housekeeping (no order type)."""
     if order_type == "MARKET":
         return
     if not price.strip("0."):
@@ -185,7 +185,7 @@ class _BybitMessage(msgspec.Struct, gc=False):
 
 
 class BybitBookFeed:
-    """Lines of Bybit's order-book archive: a snapshot, then deltas whose `u` steps by one; times are the venue's."""
+    """Lines of Bybit's order-book archive: a snapshot, then deltas whose `u` steps by one."""
 
     def __init__(self, instrument: Instrument, tally: ImportTally) -> None:
         self.now_ns = 0

@@ -17,10 +17,12 @@ import numpy as np
 from msgspec import Meta
 
 from agora.domain.accounting import Ledger, Position, funding_units
+from agora.domain.errors import Transient, UsageFault
 from agora.domain.events import (
     MARKET_TYPES,
     Event,
     FeedGap,
+    FeedLost,
     Funding,
     MarketCandle,
     MarketDepth,
@@ -41,7 +43,7 @@ from agora.domain.numbers import NS_PER_MS, PPM
 from agora.domain.orders import Order, OrderType, Purpose, Side, TimeInForce
 from agora.engine.ports import Clock
 from agora.kernels import fills
-from agora.kernels.latency import LatencyModel, order_latency_ns
+from agora.kernels.latency import FIXED, LOGNORMAL, UNIFORM, order_latency_ns
 from agora.venues.inbox import Inbox
 
 
@@ -69,7 +71,7 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 # 256 working orders of one run on one instrument; the order rate limit keeps far below.
 ORDER_CAPACITY = 256
-_MODELS = {"fixed": LatencyModel.FIXED, "uniform": LatencyModel.UNIFORM, "lognormal": LatencyModel.LOGNORMAL}
+_MODELS = {"fixed": FIXED, "uniform": UNIFORM, "lognormal": LOGNORMAL}
 _TYPES = {
     OrderType.LIMIT: fills.LIMIT,
     OrderType.MARKET: fills.MARKET,
@@ -211,7 +213,7 @@ class PaperMachine:
         known = self._known[number]
         known.changes += 1
         what = "cancel" if amend is None else "amend"
-        # Odd draw numbers above 2**40 never meet an order number: every message has its own latency.
+        # Draw numbers above 2**40 never meet an order number: every message has its own latency.
         draw = (known.changes << 40) + number
         self._depart(number, what, ts_ns, amend or (), draw=draw)
 
@@ -221,7 +223,7 @@ class PaperMachine:
         second = settings.latency_sigma_ppm
         if settings.latency_model == "uniform":
             second = settings.latency_ms_max * NS_PER_MS
-        latency_ns = order_latency_ns(self._seed, draw, _MODELS[settings.latency_model], first_ns, second)
+        latency_ns = order_latency_ns(self._seed, draw, model=_MODELS[settings.latency_model], a=first_ns, b=second)
         self._sequence += 1
         symbol = self._known[number].instrument
         arrival = _Arrival(ts_ns + latency_ns, self._sequence, ts_ns, symbol, number, what, facts)
@@ -478,6 +480,7 @@ class PaperVenue:
         self._clock = clock
         self._inbox = Inbox()
         self._floor_ns = 0
+        self._is_feed_lost = False
 
     @property
     def queue_depth(self) -> int:
@@ -494,15 +497,27 @@ class PaperVenue:
         due_ns = self._machine.next_due_ns()
         if not self._inbox:
             until_ns = deadline_ns if due_ns is None else min(deadline_ns, due_ns)
+            await self._fetch(until_ns)
+        event = self._inbox.take(self._clock.now_ns())
+        if event is None:
+            return self._answers(self._clock.now_ns())
+        return self._meet(event)
+
+    async def _fetch(self, until_ns: int) -> None:
+        """Take what the feed has; a feed that breaks is told once and not asked again."""
+        if self._is_feed_lost:
+            self._clock.advance(until_ns)
+            await self._clock.sleep_until(until_ns)
+            return
+        try:
             event = await self._feed.next(until_ns)
             while event is not None:
                 self._inbox.put(event)
                 # Everything already due goes through the queue, so that a run which lags drops and counts.
                 event = await self._feed.next(self._clock.now_ns()) if self._feed.is_paced else None
-        event = self._inbox.take(self._clock.now_ns())
-        if event is None:
-            return self._answers(self._clock.now_ns())
-        return self._meet(event)
+        except (OSError, UsageFault, Transient) as fault:
+            self._is_feed_lost = True
+            self._inbox.put(FeedLost(ts_ns=self._clock.now_ns(), reason=str(fault)))
 
     def _answers(self, now_ns: int) -> list[Event]:
         events = self._machine.advance(now_ns)

@@ -1,7 +1,7 @@
 """The recording format: market events and the faults of their feed in one Parquet file, in order of receipt.
 
-One row is an event, a depth message is a run of rows, one per level. docs/RECORDINGS.md describes every column. What
-is read is decoded batch by batch, so that memory does not grow with the file.
+One row is an event, a depth message is a run of rows, one per level; docs/RECORDINGS.md describes every
+column. What is read is decoded batch by batch, so that memory does not grow with the file.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,12 @@ from agora.domain.instruments import Instrument
 METADATA_KEY = "agora.recording"
 FORMAT_VERSION = 1
 BATCH_ROWS = 8_192  # decoded to structs this is about 2 MB
-GROUP_ROWS = 65_536  # a group is what the writer holds; 17 columns of it are at most 9 MB
+GROUP_ROWS = 32_768  # a group is what the writer holds; 17 columns of it are at most 5 MB
 SOURCES_MAX = 1_000  # files merged into one recording: a file per day for almost three years
 
-RecordedEvent = MarketCandle | MarketQuote | MarketTrade | MarketDepth | MarketFundingRate | FeedGap | FeedMalformed
+RecordedEvent = (
+    MarketCandle | MarketQuote | MarketTrade | MarketDepth | MarketFundingRate | FeedGap | FeedMalformed
+)
 
 
 class Row(IntEnum):
@@ -83,7 +86,7 @@ class SourceFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordingFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the metadata of a recording say: `counts` is events per kind, `faults` is dropped or missing data per reason.
+    """What the metadata of a recording say: `counts` of events per kind, `faults` per reason.
 
     `interval_s` is the length of its candles, 0 when it holds ticks; the times are None when it is empty.
     """
@@ -112,8 +115,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 def write_recording(out: Path, events: Iterable[RecordedEvent], origin: Origin) -> RecordingFacts:
     """Write events, which must be in order of time, to `out`; the file appears complete or not at all.
 
-    Parquet keeps its metadata in the footer but this writer wants them first, so the rows are written once without
-    and copied, batch by batch, once the counts are known.
+    Parquet keeps its metadata in the footer but the library wants them first: the rows are written once
+    without, and copied batch by batch when the counts are known.
     """
     if len(origin.sources) > SOURCES_MAX:
         raise UsageFault(f"a recording is made of at most {SOURCES_MAX} files, not {len(origin.sources)}")
@@ -121,7 +124,9 @@ def write_recording(out: Path, events: Iterable[RecordedEvent], origin: Origin) 
     rows_path, whole_path = (out.with_name(f".{out.name}.{os.getpid()}.{part}") for part in ("rows", "whole"))
     counter = _Counter(origin)
     try:
-        _write(rows_path, RecordBatchReader.from_batches(_SCHEMA, _batches(counter.watch(events), origin)), None)
+        _write(
+            rows_path, RecordBatchReader.from_batches(_SCHEMA, _batches(counter.watch(events), origin)), None
+        )
         facts = counter.facts()
         _write(whole_path, read_parquet(rows_path, batch_size=BATCH_ROWS), facts)
         whole_path.replace(out)
@@ -131,9 +136,26 @@ def write_recording(out: Path, events: Iterable[RecordedEvent], origin: Origin) 
     return facts
 
 
+def _write_rows(path: Path, batches: Iterator[RecordBatch]) -> None:
+    """Write batches as they come; a fault of theirs is raised as it was, not as the library would wrap it."""
+    faults: list[Exception] = []
+
+    def watched() -> Iterator[RecordBatch]:
+        try:
+            yield from batches
+        except Exception as fault:
+            faults.append(fault)
+
+    _write(path, RecordBatchReader.from_batches(_SCHEMA, watched()), None)
+    if faults:
+        raise faults[0]
+
+
 def _write(path: Path, rows: RecordBatchReader, facts: RecordingFacts | None) -> None:
     metadata = None if facts is None else {METADATA_KEY: msgspec.json.encode(facts).decode()}
-    write_parquet(rows, path, compression="zstd(3)", max_row_group_size=GROUP_ROWS, key_value_metadata=metadata)
+    write_parquet(
+        rows, path, compression="zstd(3)", max_row_group_size=GROUP_ROWS, key_value_metadata=metadata
+    )
 
 
 class _Counter:
@@ -176,6 +198,19 @@ class _Counter:
 
 
 _Values = tuple[Any, ...]
+
+
+def _depth_rows(depth: MarketDepth) -> list[_Values]:
+    """A row per level, counting down those that follow; a message without levels is one row of nulls."""
+    is_snapshot = int(depth.is_snapshot)
+    if not depth.levels:
+        return [(None, None, None, is_snapshot, 0)]
+    last = len(depth.levels) - 1
+    return [
+        (price, size, side, is_snapshot, last - row) for row, (side, price, size) in enumerate(depth.levels)
+    ]
+
+
 # Rows of one event: what stands in the columns of its kind.
 _ENCODERS: dict[type[RecordedEvent], tuple[Row, Callable[[Any], list[_Values]]]] = {
     MarketCandle: (
@@ -186,20 +221,11 @@ _ENCODERS: dict[type[RecordedEvent], tuple[Row, Callable[[Any], list[_Values]]]]
     ),
     MarketQuote: (Row.QUOTE, lambda e: [(e.bid_ticks, e.bid_lots, e.ask_ticks, e.ask_lots)]),
     MarketTrade: (Row.TRADE, lambda e: [(e.price_ticks, e.size_lots, e.aggressor)]),
-    MarketDepth: (Row.DEPTH, lambda e: _depth_rows(e)),
+    MarketDepth: (Row.DEPTH, _depth_rows),
     MarketFundingRate: (Row.FUNDING_RATE, lambda e: [(e.rate_ppb,)]),
     FeedGap: (Row.GAP, lambda e: [(e.reason,)]),
     FeedMalformed: (Row.MALFORMED, lambda e: [(e.reason, e.sample, e.count)]),
 }
-
-
-def _depth_rows(depth: MarketDepth) -> list[_Values]:
-    """A row per level, counting down the rows that follow. A depth message without levels is one row of nulls."""
-    is_snapshot = int(depth.is_snapshot)
-    if not depth.levels:
-        return [(None, None, None, is_snapshot, 0)]
-    last = len(depth.levels) - 1
-    return [(price, size, side, is_snapshot, last - row) for row, (side, price, size) in enumerate(depth.levels)]
 
 
 class _Batch:
@@ -227,7 +253,9 @@ class _Batch:
                 for place, value in zip(self._places[kind], values, strict=True):
                     column[place] = value
         keys = np.array(self._keys, dtype=np.int64).reshape(-1, len(_KEY_COLUMNS))
-        arrays = [Array.from_numpy(np.ascontiguousarray(keys[:, column])) for column in range(len(_KEY_COLUMNS))]
+        arrays = [
+            Array.from_numpy(np.ascontiguousarray(keys[:, column])) for column in range(len(_KEY_COLUMNS))
+        ]
         arrays += [Array(table[name], type=_SCHEMA.field(name).type) for name in _VALUE_COLUMNS]
         return RecordBatch.from_arrays(arrays, schema=_SCHEMA)
 
@@ -259,19 +287,23 @@ class Recording:
         metadata = open_arrow(path, "parquet").schema.metadata_str
         text = metadata.get(METADATA_KEY)
         if text is None:
-            raise UsageFault(f"{path}: a Parquet file, but not a recording (no {METADATA_KEY!r} in its metadata)")
+            raise UsageFault(
+                f"{path}: a Parquet file, but not a recording (no {METADATA_KEY!r} in its metadata)"
+            )
         try:
             self.facts = msgspec.json.decode(text, type=RecordingFacts)
         except (msgspec.MsgspecError, ValueError) as fault:
             raise UsageFault(f"{path}: damaged recording metadata: {fault}") from None
         if self.facts.version != FORMAT_VERSION:
-            raise UsageFault(f"{path}: recording version {self.facts.version}; this program reads {FORMAT_VERSION}")
+            raise UsageFault(
+                f"{path}: recording version {self.facts.version}; this program reads {FORMAT_VERSION}"
+            )
 
     def events(self) -> Iterator[RecordedEvent]:
         """The events in order; raises `UsageFault` where the file is damaged."""
         symbols = [instrument.symbol for instrument in self.facts.instruments]
         decoder = _Decoder(symbols)
-        for batch in _guarded(self._path, open_arrow(self._path, "parquet")):
+        for batch in batches_of(self._path, open_arrow(self._path, "parquet")):
             try:
                 events = decoder.events(batch)
             except (ValueError, KeyError, IndexError) as fault:
@@ -325,7 +357,7 @@ def _values(batch: RecordBatch, name: str, places: np.ndarray[Any, np.dtype[np.i
     """The values of a column in some rows, as Python objects."""
     column = batch.column(name).take(Array.from_numpy(places))
     if column.null_count or name in _TEXT_COLUMNS:
-        values: list[Any] = column.to_pylist()  # type: ignore[assignment]  # its stub names an array, it is a list
+        values: list[Any] = column.to_pylist()  # type: ignore[assignment]  # the stub says array
         return values
     numbers: list[Any] = column.to_numpy().tolist()
     return numbers
@@ -361,7 +393,8 @@ _DECODERS: dict[Row, Callable[[_Columns], list[RecordedEvent]]] = {
         for ts_ns, symbol, rate in zip(*columns, strict=True)
     ],
     Row.GAP: lambda columns: [
-        FeedGap(ts_ns=ts_ns, instrument=symbol, reason=reason) for ts_ns, symbol, reason in zip(*columns, strict=True)
+        FeedGap(ts_ns=ts_ns, instrument=symbol, reason=reason)
+        for ts_ns, symbol, reason in zip(*columns, strict=True)
     ],
     Row.MALFORMED: lambda columns: [
         FeedMalformed(ts_ns=ts_ns, reason=reason, count=count, sample=sample)
@@ -377,40 +410,38 @@ def open_arrow(path: Path, kind: str) -> RecordBatchReader:
     """Open a Parquet ("parquet") or Arrow IPC ("ipc") file; raises `UsageFault` when it cannot be one."""
     if kind == "parquet":
         _check_parquet_frame(path)
-    try:
+    with _library_faults(path):
         return read_parquet(path, batch_size=BATCH_ROWS) if kind == "parquet" else read_ipc(path)
-    except BaseException as fault:
-        raise _damaged(path, fault) from None
 
 
-def guarded_batches(path: Path, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
+def batches_of(path: Path, reader: RecordBatchReader) -> Iterator[RecordBatch]:
     """The batches of `open_arrow`; raises `UsageFault` where the file is damaged."""
-    return _guarded(path, batches)
-
-
-def _guarded(path: Path, batches: Iterable[RecordBatch]) -> Iterator[RecordBatch]:
-    source = iter(batches)
     while True:
-        try:
-            batch = next(source)
-        except StopIteration:
+        with _library_faults(path):
+            batch = next(reader, None)
+        if batch is None:
             return
-        except BaseException as fault:
-            raise _damaged(path, fault) from None
         yield batch
 
 
-def _damaged(path: Path, fault: BaseException) -> BaseException:
-    """The library reports damage as bare `Exception`, or panics with a `BaseException` that cannot be imported."""
-    if isinstance(fault, KeyboardInterrupt | SystemExit | MemoryError):
-        return fault
-    return UsageFault(f"{path}: damaged or not such a file: {str(fault)[:200]}")
+@contextmanager
+def _library_faults(path: Path) -> Iterator[None]:
+    """Damage of a file as `UsageFault`.
+
+    The library raises a bare `Exception`, or panics with a `BaseException` that has no public name.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
+        raise
+    except BaseException as fault:
+        raise UsageFault(f"{path}: damaged or not such a file: {str(fault)[:200]}") from None
 
 
 def _check_parquet_frame(path: Path) -> None:
     """Parquet begins and ends with its mark and says before the last how long the footer is.
 
-    A file cut short fails here, with a sentence, instead of in the library, with a stack trace on the terminal.
+    A file cut short fails here with a sentence, not in the library with a stack trace on the terminal.
     """
     size_bytes = path.stat().st_size
     with path.open("rb") as file:

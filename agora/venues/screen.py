@@ -1,4 +1,4 @@
-"""The screen between a feed and the run: judges market events against the last good state, and counts what it drops.
+"""The screen between a feed and the run: judges market events against the last good state, and counts drops.
 
 Pure: it knows nothing of where an event came from, and the same rules serve recordings and live venues.
 """
@@ -22,7 +22,9 @@ from agora.domain.events import (
 )
 from agora.domain.numbers import NS_PER_S
 
-JUMP_PERCENT = 20  # no minute of the recordings moves more than 4 %; five times that is a fault until confirmed
+JUMP_PERCENT = (
+    20  # no minute of the recordings moves more than 4 %; five times that is a fault until confirmed
+)
 AGREE_PERCENT = 1  # prices that confirm a jump lie within the noise of one second of each other
 CONFIRMATIONS = 3  # two equal faults in a row were seen in feeds, three were not
 STEPS_MAX = 10**12  # ticks or lots: beyond it a product of price and size leaves 64 bits
@@ -188,8 +190,8 @@ class _Notice(msgspec.Struct, gc=False):
 class FaultTally:
     """Counts dropped market data per reason and decides when to say so.
 
-    The first of a reason is said at once, later ones at most every `NOTICE_INTERVAL_NS` of event time; `counts` is the
-    total per reason.
+    The first of a reason is said at once, later ones at most every `NOTICE_INTERVAL_NS` of event time;
+    `counts` is the total per reason.
     """
 
     def __init__(self) -> None:
