@@ -84,7 +84,7 @@ RiskSettings = merged_settings("RiskSettings", *RISK_PARTS)
 # What a profile changes. `balanced` is the defaults themselves.
 PROFILES: dict[str, dict[str, Any]] = {
     "cautious": {
-        "sizing.risk_fraction_ppm": 2_500,
+        "sizing.risk_fraction_ppm": 1_000,
         "sizing.leverage": 1,
         "risk.position_notional_max": "10000",
         "risk.order_notional_max": "10000",
@@ -94,7 +94,7 @@ PROFILES: dict[str, dict[str, Any]] = {
     },
     "balanced": {},
     "aggressive": {
-        "sizing.risk_fraction_ppm": 10_000,
+        "sizing.risk_fraction_ppm": 5_000,
         "sizing.leverage": 4,
         "risk.position_notional_max": "50000",
         "risk.order_notional_max": "50000",

@@ -16,8 +16,8 @@ import msgspec
 
 from agora import assembly, audit
 from agora.config import Config, JournalSettings
-from agora.domain.errors import AgoraError, DamagedJournal, ExitCode, JournalFault, StartFault
-from agora.domain.events import ErrorSeen, OperatorCommand, RunResumed, RunStarted, kind_of
+from agora.domain.errors import DamagedJournal, JournalFault, StartFault
+from agora.domain.events import ErrorSeen, OperatorCommand, RunResumed, RunStarted
 from agora.engine.ports import Clock
 from agora.engine.state import Phase
 from agora.journal import checkpoint
@@ -71,7 +71,7 @@ class Opened(msgspec.Struct, kw_only=True):
     clock: Clock
     venue: PaperVenue
     log: Log
-    collector: Collector
+    collector: Collector | None
     first: RunStarted | RunResumed
     restored: recovery.Restored | None = None
 
@@ -161,7 +161,7 @@ def _new_folder(config: Config, options: Options, run_tag: str) -> Path:
 
 def _limits(config: Config) -> Limits:
     journal: JournalSettings = config["journal"]
-    return Limits(segment_bytes=journal.segment_mb * 2**20, disk_budget_bytes=journal.disk_budget_mb * 2**20)
+    return Limits(segment_bytes=journal.segment_mb * 2**20, budget_bytes=journal.disk_budget_mb * 2**20)
 
 
 def _open_new(parts: assembly.Parts, folder: Path, config: Config) -> Opened:
@@ -174,7 +174,7 @@ def _open_new(parts: assembly.Parts, folder: Path, config: Config) -> Opened:
         clock=clock,
         venue=assembly.build_venue(parts, clock),
         log=open_log(disk, wall_ns=clock.wall_ns, limits=_limits(config)),
-        collector=audit.new_collector(parts.desk, folder),
+        collector=audit.new_collector(folder),
         first=assembly.started(parts, run_id=folder.name, now_ns=clock.now_ns()),
     )
 
@@ -207,7 +207,7 @@ def _open_old(folder: Path, config: Config) -> Opened:
         clock=clock,
         venue=assembly.build_venue(parts, clock, after=state.feed_position),
         log=open_log(disk, wall_ns=clock.wall_ns, after=recovered, limits=_limits(config)),
-        collector=audit.new_collector(parts.desk, folder),
+        collector=None,
         first=_resumed(clock, state.now_ns, recovered),
         restored=restored,
     )
@@ -223,11 +223,12 @@ def _conduct(open_run: Callable[[], Opened], options: Options, folder: Path) -> 
     with _logging(folder, options):
         opened = open_run()
         asyncio.run(_run(opened, options))
-        outcome = audit.conclude(
-            opened.folder, opened.parts, opened.collector, opened.log, is_resumed=opened.restored is not None
-        )
         _latch(opened, options)
-    return Outcome(folder, outcome["exit_code"], outcome)
+        if opened.collector is None:
+            report = audit.report_run(folder)
+        else:
+            report = audit.conclude(folder, opened.parts, opened.collector, opened.log)
+    return Outcome(folder, report["exit_code"], report)
 
 
 async def _run(opened: Opened, options: Options) -> None:
@@ -238,7 +239,9 @@ async def _run(opened: Opened, options: Options) -> None:
         loop.add_signal_handler(number, controls.on_signal, number)
     progress = terminal.Progress(monotonic_ns=monotonic_ns, is_quiet=options.is_quiet, is_json=options.is_json_logs)
     runner = Runner(opened.parts.desk, opened.venue, opened.log, opened.clock)
-    runner.observers = [opened.collector, terminal.LogTeller(), progress]
+    runner.observers = [terminal.LogTeller(), progress]
+    if opened.collector is not None:
+        runner.observers.insert(0, opened.collector)
     keeper = CheckpointKeeper(opened.disk, opened.parts.machine, monotonic_ns=monotonic_ns)
     probe = asyncio.create_task(_probe_lag(controls))
     try:
@@ -265,7 +268,7 @@ async def _begin(runner: Runner, opened: Opened) -> None:
     opened.venue.deliver(
         [msgspec.structs.replace(event, ts_ns=opened.first.ts_ns) for event in opened.restored.lost]
     )
-    for event in await opened.venue.receive(opened.first.ts_ns) if opened.restored.lost else ():
+    for event in await opened.venue.receive(opened.first.ts_ns, floor_ns=opened.first.ts_ns) if opened.restored.lost else ():
         await runner.take(event)
     await reconcile(runner)
 
@@ -323,9 +326,27 @@ def _logging(folder: Path, options: Options) -> Iterator[None]:
             handler.close()
 
 
-def exit_code_of(fault: AgoraError) -> ExitCode:
-    """What a command ends with after that exception."""
-    return fault.exit_code
+def reset_run(folder: Path, reason: str) -> list[str]:
+    """Re-arm the breakers of a stopped run that has not ended; returns their names. An ended run is left as it is."""
+    with contextlib.ExitStack() as held:
+        held.callback(Lock(folder / LOCK_FILE, f"run folder {folder}").release)
+        disk = Disk(folder)
+        recovered = recover(disk)
+        records = list(read_records(disk))
+        if not records or not isinstance(records[0].event, RunStarted):
+            return []
+        parts = assembly.rebuild(assembly.config_of(read_json(folder / CONFIG_FILE)), records[0].event)
+        recovery.restore(parts.desk, parts.machine, records)
+        state = parts.desk.state
+        if state.phase is Phase.ENDED or not state.breakers:
+            return []
+        tripped = sorted(state.breakers)
+        clock = assembly.build_clock(parts, now_ns=state.now_ns)
+        command = OperatorCommand(ts_ns=max(clock.now_ns(), state.now_ns), command="reset", reason=reason)
+        asyncio.run(_append(parts, clock, open_log(disk, wall_ns=clock.wall_ns, after=recovered), command))
+        return tripped
 
 
-__all__ = ["Options", "Outcome", "compile_kernels", "exit_code_of", "kind_of", "resume", "run_new"]
+async def _append(parts: assembly.Parts, clock: Clock, log: Log, command: OperatorCommand) -> None:
+    await Runner(parts.desk, assembly.build_venue(parts, clock), log, clock).take(command)
+    await log.close()

@@ -67,8 +67,11 @@ class Trader(Protocol):
 class Venue(Protocol):
     """Where orders go and events come from. `send`, `amend` and `cancel` never block."""
 
-    async def receive(self, deadline_ns: int) -> Sequence[Event]:
-        """What has happened, in order; empty when the run's clock reached the deadline first."""
+    async def receive(self, deadline_ns: int, *, floor_ns: int) -> Sequence[Event]:
+        """What has happened, in order; empty when the run's clock reached the deadline first.
+
+        Nothing is stamped before `floor_ns`, the time of the newest event the run has seen.
+        """
         ...
 
     def send(self, order: Order, ts_ns: int) -> None:

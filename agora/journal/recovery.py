@@ -58,9 +58,8 @@ def _set_aside(disk: Disk, chain: Chain, *, offset: int, next_seq: int) -> str:
     torn = disk.read(live_name(chain))[offset:]
     name = f"{chain}.torn-{next_seq}"
     copies = 1
-    while (
-        disk.exists(name) and disk.read(name) != torn
-    ):  # a second crash at the same place with other remains
+    # A second crash at the same record leaves other remains: both are kept.
+    while disk.exists(name) and disk.read(name) != torn:
         copies += 1
         name = f"{chain}.torn-{next_seq}-{copies}"
     replace_durably(disk, name, content=torn)

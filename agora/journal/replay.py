@@ -35,6 +35,7 @@ class Replayed(msgspec.Struct, kw_only=True):
     checkpoints: int = 0
     last_seq: int = 0
     divergence: Divergence | None = None
+    failures: tuple[str, ...] = ()
     pending: tuple[Event, ...] = ()
     leaving: tuple[Send | Change | Confirm, ...] = ()
 
@@ -82,7 +83,12 @@ class Replayer:
         return self.found
 
     def _apply(self, record: Record) -> None:
-        effects = step(self._desk, record.event)
+        try:
+            effects = step(self._desk, record.event)
+        except Exception as fault:
+            # The run met the same fault at the same event, recorded it and went on to its end; so do we.
+            self.found.failures += (f"record {record.seq}: {type(fault).__name__}: {fault}",)
+            effects = []
         self._expected.extend(
             effect for effect in effects if not isinstance(effect, Send | Change | Confirm | Halt)
         )

@@ -268,6 +268,17 @@ def enter_market(buf: Words, out: Rows, n: int, at: int) -> int:
 
 
 @compiled_inside
+def fill_from_crossing(buf: Words, out: Rows, n: int, at: int) -> int:
+    """Fill one resting order at its own price from the displayed lots that cross it."""
+    if not has_room(buf, out, n):
+        return n
+    lots = take_crossing(buf, buf[at + SIDE], buf[at + PRICE], fillable_lots(buf, at))
+    if lots == 0:
+        return n
+    return fill_order(buf, out, n, at, buf[at + PRICE], lots, MAKER)
+
+
+@compiled_inside
 def fill_crossed(buf: Words, out: Rows, n: int) -> int:
     """Fill resting orders that the opposite touch reaches, at their own price, bounded by what is displayed
     there.
@@ -279,10 +290,7 @@ def fill_crossed(buf: Words, out: Rows, n: int) -> int:
         at = next_resting(buf, side, touch) if touch > 0 else -1
         while at >= 0:
             buf[at + VISIT_EVENT] = buf[EVENT]
-            if has_room(buf, out, n):
-                lots = take_crossing(buf, side, buf[at + PRICE], fillable_lots(buf, at))
-                if lots > 0:
-                    n = fill_order(buf, out, n, at, buf[at + PRICE], lots, MAKER)
+            n = fill_from_crossing(buf, out, n, at)
             at = next_resting(buf, side, touch)
     return n
 

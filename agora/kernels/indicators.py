@@ -54,6 +54,12 @@ def restored(empty: Figures, words: Sequence[float]) -> Figures:
     return buf
 
 
+def warm_up() -> None:
+    """Compile everything here (or load it from the cache) by taking in one bar."""
+    buf = create(fast_bars=1, slow_bars=1, atr_bars=1, swing_bars=1)
+    update(buf, 1.0, 1.0, 1.0, 1.0, 1.0, 1)
+
+
 @compiled
 def update(
     buf: Figures, open_: float, high: float, low: float, close: float, volume: float, ts_ns: int

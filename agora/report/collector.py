@@ -1,7 +1,7 @@
 """Looks on while a run happens, live or replayed from its journal, and keeps what its report needs.
 
-Everything it keeps comes from what the journal holds, so both ways give the same report, in memory that does not
-grow with the run. It must see a run from its first record.
+Everything it keeps comes from what the journal holds, so both ways give the same report, in memory that does
+not grow with the run. It must see a run from its first record.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ from agora.domain.events import (
     OrderRejected,
     OrderSent,
     PositionChanged,
-    RunEnded,
     RunStarted,
 )
+from agora.domain.instruments import Instrument
 from agora.domain.numbers import MONEY_SCALE, NS_PER_MS, NS_PER_S
 from agora.domain.orders import OrderStatus
 from agora.engine.desk import Desk
 from agora.engine.ports import Effect
+from agora.engine.state import NEVER_NS
 from agora.report.metrics import RowSink, columns, row_of
 from agora.report.series import Distribution, EquityStatistics, Point, Series
 
@@ -95,6 +96,7 @@ class Trip(msgspec.Struct, frozen=True):
 class Plots(msgspec.Struct, frozen=True, kw_only=True):
     """The curves and samples of a run, small enough for a page."""
 
+    instruments: dict[str, Instrument]
     prices: dict[str, list[Point]]
     equity: list[Point]
     drawdown: list[Point]
@@ -127,11 +129,14 @@ class Collector:
         self._health: Heartbeat | None = None
         self._fills: deque[FillMark] = deque(maxlen=FILLS_KEPT)
         self._fills_seen = 0
+        self._instruments: dict[str, Instrument] = {}
         self._prices: dict[str, Series] = {}
         self._open_trades: Counter[str] = Counter()
         self._funding_units = 0
         self._is_begun = False
+        self._is_finished = False
         self._next_row_ns = 0
+        self._row_ts_ns = 0
         self._waiting_row: tuple[str, ...] | None = None
         self._inputs: dict[type[Any], Callable[[Desk, Any, list[Effect]], None]] = {
             RunStarted: self._on_started,
@@ -159,7 +164,7 @@ class Collector:
             self._see_outputs(effects, wall_ns=wall_ns, done_wall_ns=done_wall_ns)
         if event.ts_ns >= self._next_row_ns:
             self._begin_row(desk, event.ts_ns, wall_ns)
-        if desk.state.ended is not None:
+        if desk.state.ended is not None and not self._is_finished:
             self._finish(desk, wall_ns)
 
     def _see_outputs(self, effects: list[Effect], *, wall_ns: int, done_wall_ns: int | None) -> None:
@@ -189,7 +194,7 @@ class Collector:
         self._mark_equity(desk)
 
     def _on_accepted(self, desk: Desk, event: OrderAccepted, _: list[Effect]) -> None:
-        """Time from intent to acknowledgement; legs of a bracket wait for their entry, which is no latency."""
+        """Time from intent to acknowledgement; bracket legs wait for their entry, which is no latency."""
         self.counts["accepted"] += 1
         order = desk.state.order(event.client_id)
         if order is None or order.parent:
@@ -211,8 +216,8 @@ class Collector:
             tally.fees_units += event.fee_units
         self._open_trades[symbol] += net_units
         side = 1 if event.side == "buy" else -1
-        is_opening = side * change.size_lots > 0 and change.realised_units == 0
-        self._mark_fill(change, event, is_closing=not is_opening)
+        before_lots = change.size_lots - side * event.fill_size_lots
+        self._mark_fill(change, event, is_closing=before_lots * side < 0)
         self._add_slippage(desk, event, side)
         if event.purpose == "liquidation":
             self.liquidations += 1
@@ -295,7 +300,9 @@ class Collector:
     def _begin(self, desk: Desk) -> None:
         """The symbols are known: curves, tallies and columns begin."""
         self._is_begun = True
-        names = sorted(desk.rules.instruments)
+        self._funding_units = desk.state.ledger.funding
+        self._instruments = desk.rules.instruments
+        names = sorted(self._instruments)
         for name in names:
             self._symbol(name)
             self._prices[name] = Series()
@@ -318,6 +325,7 @@ class Collector:
         self._make_row(desk, ts_ns)
 
     def _make_row(self, desk: Desk, ts_ns: int) -> None:
+        self._row_ts_ns = ts_ns
         equity_units = self._mark_equity(desk)
         for symbol, market in desk.state.markets.items():
             if market.mark_ticks:
@@ -334,12 +342,15 @@ class Collector:
         self._waiting_row = None
 
     def _finish(self, desk: Desk, wall_ns: int) -> None:
-        """The run has ended: the row of its last second shows the end itself."""
-        self._make_row(desk, desk.state.now_ns)
+        """The run has ended: the row of its last second shows the end itself, and no other follows."""
+        # A heartbeat may be dated a moment after the newest event; rows do not go back.
+        self._make_row(desk, max(desk.state.now_ns, self._row_ts_ns))
         self._emit_row(wall_ns)
+        self._is_finished = True
+        self._next_row_ns = NEVER_NS
 
     def close(self) -> None:
-        """No more steps will come: the last row is written and the sink closed. Repeated calls do nothing more."""
+        """No more steps will come: write the last row and close the sink. A second call does nothing."""
         self._emit_row(0)
         if self._sink is not None:
             self._sink.close()
@@ -354,6 +365,7 @@ class Collector:
     def plots(self) -> Plots:
         """Curves and fills so far."""
         return Plots(
+            instruments=self._instruments,
             prices={symbol: series.points() for symbol, series in self._prices.items()},
             equity=self.statistics.equity.points(),
             drawdown=self.statistics.drawdown.points(),

@@ -1,4 +1,4 @@
-"""The rows of metrics.csv and their copy metrics.json: one for each second of the run's clock in which something came.
+"""The rows of metrics.csv and their copy metrics.json: one for each second of the run's clock with an event.
 
 Knows the columns and the file; the collector decides when a row is due.
 """
@@ -57,7 +57,7 @@ def columns(symbols: Sequence[str]) -> tuple[str, ...]:
 
 
 def row_of(desk: Desk, health: Heartbeat | None, *, ts_ns: int, equity_units: int) -> tuple[str, ...]:
-    """The run at `ts_ns`: money, signed positions and marks as decimal text, empty where nothing is known yet."""
+    """The run at `ts_ns`: money, signed positions and marks as decimal text; unknown cells are empty."""
     state, instruments = desk.state, desk.rules.instruments
     cash_units = state.ledger.cash
     positions, prices = [], []
@@ -171,7 +171,7 @@ def _csv_line(cells: Sequence[str]) -> str:
 def json_pieces(csv_path: Path) -> Iterator[bytes]:
     """metrics.json from metrics.csv, line by line: `{"columns":[…],"rows":[[…],…]}`, empty cells as null.
 
-    A line that a full disk cut off is left out; no file at all gives no columns and no rows. Raises `OSError`.
+    A line that a full disk cut off is left out; no file gives no columns and no rows. Raises `OSError`.
     """
     if not csv_path.exists():
         yield b'{"columns":[],"rows":[]}\n'
@@ -183,7 +183,9 @@ def json_pieces(csv_path: Path) -> Iterator[bytes]:
         separator = b"\n"
         for row in rows:
             if len(row) == len(names):
-                yield separator + _json([_json_cell(name, cell) for name, cell in zip(names, row, strict=True)])
+                yield separator + _json(
+                    [_json_cell(name, cell) for name, cell in zip(names, row, strict=True)]
+                )
                 separator = b",\n"
     yield b"\n]}\n"
 

@@ -122,7 +122,7 @@ class Bar(msgspec.Struct, frozen=True, gc=False):
 
 
 class Distribution:
-    """A histogram of durations in ms with buckets 2 % wide: percentiles to 1 %, in 9 kB for any number of samples."""
+    """A histogram of durations in ms, buckets 2 % wide: percentiles to 1 %, 9 kB for any count of samples."""
 
     __slots__ = ("_counts", "count", "max_ms")
 
@@ -205,7 +205,7 @@ class Returns:
         self._squares += change * change
 
     def sharpe(self, periods_per_year: int) -> float | None:
-        """Annualised mean over deviation, no risk-free rate; None with too few returns or none that differ."""
+        """Annualised mean over deviation, no risk-free rate; None with too few returns or equal ones."""
         if self.count < RETURNS_MIN:
             return None
         mean = self._total / self.count
@@ -219,7 +219,16 @@ class Returns:
 class EquityStatistics:
     """Drawdown and Sharpe ratio of a run, fed with equity as it changes; keeps the curves for the plots."""
 
-    __slots__ = ("_hours", "_last", "_minutes", "_peak", "_start_ns", "drawdown", "equity", "max_drawdown_fraction")
+    __slots__ = (
+        "_hours",
+        "_last",
+        "_minutes",
+        "_peak",
+        "_start_ns",
+        "drawdown",
+        "equity",
+        "max_drawdown_fraction",
+    )
 
     def __init__(self) -> None:
         self.equity = Series()

@@ -23,4 +23,4 @@ async def reconcile(runner: Runner) -> None:
         else:
             reason = "gone from the venue during the outage"
             await runner.take(OrderCancelled(ts_ns=now_ns, client_id=client_id, reason=reason))
-    await runner.take(await runner.venue.account())
+    await runner.take(await runner.account())

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
+import msgspec
+
 from agora.domain.errors import JournalFault
 from agora.domain.events import (
     Event,
@@ -25,6 +27,7 @@ from agora.domain.events import (
     OrderRejected,
     OrderSent,
     OrderUnknown,
+    Reconcile,
     Timer,
 )
 from agora.domain.numbers import NS_PER_MS, money_text
@@ -132,12 +135,12 @@ class Runner:
         turns = 0
         state = self.desk.state
         while state.phase is not Phase.ENDED:
-            command = controls.poll(self.clock.now_ns())
+            command = controls.poll(self._now_ns())
             if command is not None:
                 await self.take(command)
                 continue
             await self._turn(poll_ns)
-            pulse = controls.pulse(self.clock.now_ns(), queue_depth=getattr(self.venue, "queue_depth", 0))
+            pulse = controls.pulse(self._now_ns(), queue_depth=getattr(self.venue, "queue_depth", 0))
             if pulse is not None:
                 self._note(pulse)
             await keeper.keep_if_due(self)
@@ -150,12 +153,12 @@ class Runner:
     async def _turn(self, poll_ns: int) -> None:
         """Take what happens next: events of the venue, or the state's own deadline."""
         deadline_ns = min(self.desk.state.deadline_ns, self.clock.now_ns() + poll_ns)
-        events = await self.venue.receive(deadline_ns)
+        events = await self.venue.receive(deadline_ns, floor_ns=self.desk.state.now_ns)
         for event in events:
             await self.take(event)
         now_ns = self.clock.now_ns()
         if not events and now_ns >= self.desk.state.deadline_ns:
-            await self.take(Timer(ts_ns=now_ns))
+            await self.take(Timer(ts_ns=max(now_ns, self.desk.state.now_ns)))
 
     async def take(self, event: Event) -> None:
         """Record an event, step, and carry out what follows."""
@@ -202,7 +205,7 @@ class Runner:
     async def _let_leave(self, effect: Leaving, *, is_durable: bool) -> None:
         """Carry out one effect. On a dead disk only what makes us smaller leaves: that is worth more than a record."""
         if isinstance(effect, Confirm):
-            await self.take(await self.venue.account())
+            await self.take(await self.account())
         elif isinstance(effect, Change):
             self.venue.change(effect.client_id, self.desk.state.now_ns, effect.amend)
         elif is_durable or effect.order.purpose is Purpose.FLATTEN:
@@ -216,6 +219,11 @@ class Runner:
         now_ns = self._now_ns()
         await self.take(OrderSent(ts_ns=now_ns, client_id=order.client_id))
         self.venue.send(order, now_ns)
+
+    async def account(self) -> Reconcile:
+        """What the venue says we hold, as an event of now."""
+        answer = await self.venue.account()
+        return msgspec.structs.replace(answer, ts_ns=self._now_ns())
 
     def _now_ns(self) -> int:
         return max(self.clock.now_ns(), self.desk.state.now_ns)

@@ -17,10 +17,10 @@ from agora.domain.numbers import PPM
 class SizingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What one trade may risk and hold. The defaults suit an account that should live for months."""
 
-    # 0.5 % of the equity: twenty losses in a row cost less than a tenth of the account.
+    # 0.25 % of the equity: twenty losses in a row cost a twentieth of the account, which is the loss breaker.
     risk_fraction_ppm: Annotated[
         int, Meta(ge=1, le=100_000, description="equity lost at the stop, fees included, parts per million")
-    ] = 5_000
+    ] = 2_500
     # Twice the equity: tight stops would otherwise ask for ten times; liquidation stays far beyond any stop.
     leverage: Annotated[
         int, Meta(ge=1, le=125, description="leverage that the notional is measured with")

@@ -8,6 +8,7 @@ run, so no other trader should trade its instruments in the same run.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from math import ceil, floor
 from typing import Annotated, Any
 
@@ -61,6 +62,15 @@ class TrendSettings(msgspec.Struct, frozen=True, kw_only=True):
     reward_risk_min: Annotated[
         float, Meta(ge=0.0, le=20.0, description="least reward over risk of an entry, both after fees")
     ] = 1.0
+    # Where the costs of a stop-out are more than half of what the price may move against us, the trade is a bet
+    # on the costs: on one-minute bars of a calm market most setups are.
+    cost_risk_max: Annotated[
+        float, Meta(ge=0.05, le=20.0, description="fees and slippage of a stop-out over the way to the stop")
+    ] = 0.5
+    # What the paper fills take around the price where no quotes are known; a stop in a fast market pays it too.
+    slippage_bps: Annotated[
+        float, Meta(ge=0.0, le=100.0, description="slippage expected of each market order, bps of its price")
+    ] = 5.0
     # Venues charge longs 100,000 ppb (0.01 % of notional per 8 h) when nothing leans. A rate near that says
     # that longs are crowded; in the 51 recorded days 19 of 153 settlements lie above this gate.
     funding_long_ppb_max: Annotated[
@@ -149,25 +159,29 @@ class Setup(msgspec.Struct):
         """From entry to stop."""
         return self.side * (self.entry_ticks - self.stop_ticks)
 
-    def reward_risk(self, instrument: Instrument) -> float:
-        """What the target pays over what the stop costs, both after fees; negative when it pays nothing.
+    def costs_units(self, instrument: Instrument, *, slippage_bps: float) -> tuple[float, float]:
+        """Costs per lot of the way to the target and of the way to the stop, in money units (statistics).
 
-        The target is a limit order and pays the maker's fee, the stop the taker's.
+        The target is a limit order and pays the maker's fee; stops and market entries pay the taker's and slip.
         """
         is_maker = self.name == PULLBACK
-        entry, unit = self.entry_ticks, instrument.tick_lot_units
-        to_target = lot_fees_units(
-            instrument,
-            entry_ticks=entry,
-            exit_ticks=self.target_ticks,
-            is_entry_maker=is_maker,
-            is_exit_maker=True,
-        )
-        to_stop = lot_fees_units(
-            instrument, entry_ticks=entry, exit_ticks=self.stop_ticks, is_entry_maker=is_maker
-        )
-        reward = self.side * (self.target_ticks - entry) * unit - to_target
+        slip = slippage_bps / 10_000 * instrument.notional_units(self.entry_ticks, 1)
+        fees = partial(lot_fees_units, instrument, entry_ticks=self.entry_ticks, is_entry_maker=is_maker)
+        to_target = fees(exit_ticks=self.target_ticks, is_exit_maker=True) + (0.0 if is_maker else slip)
+        to_stop = fees(exit_ticks=self.stop_ticks) + slip * (1 if is_maker else 2)
+        return to_target, to_stop
+
+    def reward_risk(self, instrument: Instrument, *, slippage_bps: float) -> float:
+        """What the target pays over what the stop costs, both after fees and slippage; negative: it pays nothing."""
+        to_target, to_stop = self.costs_units(instrument, slippage_bps=slippage_bps)
+        unit = instrument.tick_lot_units
+        reward = self.side * (self.target_ticks - self.entry_ticks) * unit - to_target
         return reward / (self.risk_ticks * unit + to_stop)
+
+    def cost_risk(self, instrument: Instrument, *, slippage_bps: float) -> float:
+        """Costs of a stop-out over the way to the stop."""
+        _, to_stop = self.costs_units(instrument, slippage_bps=slippage_bps)
+        return to_stop / (self.risk_ticks * instrument.tick_lot_units)
 
     def order(self, symbol: str, *, size_lots: int, expire_ts_ns: int) -> Place:
         """The entry with its stop and target: a limit that expires for a pullback, else a market order."""
@@ -269,9 +283,7 @@ class Trend:
         amends = tuple(
             Amend(client_id=stop.client_id, trigger_ticks=trigger_ticks)
             for stop in held.stops
-            if stop.side != held.side
-            and not stop.is_cancel_requested
-            and held.side * (trigger_ticks - stop.trigger_ticks) >= 1
+            if not stop.is_cancel_requested and held.side * (trigger_ticks - stop.trigger_ticks) >= 1
         )
         if not amends:
             return Proposal(action="hold", reason="in_position", features=features)
@@ -288,8 +300,10 @@ class Trend:
         if refusal:
             return Proposal(action="hold", reason=refusal, features=features)
         for setup in find_setups(candle, reading, settings=self._settings):
-            reward_risk = setup.reward_risk(instrument)
-            reason = self._gate(setup, reading, rate_ppb=rate_ppb, reward_risk=reward_risk)
+            slippage_bps = self._settings.slippage_bps
+            reward_risk = setup.reward_risk(instrument, slippage_bps=slippage_bps)
+            cost_risk = setup.cost_risk(instrument, slippage_bps=slippage_bps)
+            reason = self._gate(setup, reading, rate_ppb=rate_ppb, ratios=(reward_risk, cost_risk))
             lots = 0 if reason else self._size_lots(view, setup, instrument=instrument)
             if lots:
                 features["reward_risk"] = reward_risk
@@ -308,13 +322,16 @@ class Trend:
             return "warming_up"
         return "" if reading.atr > 0.0 else "no_range"
 
-    def _gate(self, setup: Setup, reading: Reading, *, rate_ppb: int | None, reward_risk: float) -> str:
+    def _gate(self, setup: Setup, reading: Reading, *, rate_ppb: int | None, ratios: tuple[float, float]) -> str:
         """Why a setup is not taken, or an empty text. An unknown funding rate closes no gate."""
         settings = self._settings
         if setup.name == SWEEP and -setup.side * reading.separation_atr > settings.separation_atr_strong:
             return "against_trend"
+        reward_risk, cost_risk = ratios
         if reward_risk < settings.reward_risk_min:
             return "reward_too_small"
+        if cost_risk > settings.cost_risk_max:
+            return "costs_too_high"
         # The gates come last, so that their reason says that nothing but the funding rate stood in the way.
         if rate_ppb is not None and setup.side is Side.BUY and rate_ppb > settings.funding_long_ppb_max:
             return "funding_gate_long"

@@ -27,7 +27,8 @@ from agora.venues.import_rows import (
     malformed,
     sample_of,
 )
-from agora.venues.recording import RecordedEvent, batches_of, open_arrow
+from agora.venues.import_arrow import arrow_batches
+from agora.venues.recording import RecordedEvent
 from agora.venues.screen import RATE_PPB_MAX, STEPS_MAX, Reason, Screen
 
 CANDLES_MAX = 5_000_000  # nine years of minutes; 240 MB while they are sorted
@@ -68,6 +69,7 @@ class RawCandles:
     values: Floats
     rows: Integers
     faults: list[Fault] = field(default_factory=list)
+    interval_s: int = 0  # known once the rows are in order
 
     def sample(self, row: int) -> str:
         """A row as text, with its place in the file."""
@@ -98,7 +100,7 @@ def _read_arrow(path: Path, names: tuple[str, ...]) -> tuple[Integers, Floats]:
     times: list[Integers] = []
     columns: list[Floats] = []
     rows = 0
-    for batch in batches_of(path, open_arrow(path, "ipc")):
+    for batch in arrow_batches(path):
         rows += batch.num_rows
         if rows > CANDLES_MAX:
             raise UsageFault(f"{path}: more than {CANDLES_MAX} rows")
@@ -146,13 +148,13 @@ def read_candle_csv(path: Path, *, header_line: int, columns: tuple[str, ...]) -
     values: list[list[float]] = []
     rows: list[int] = []
     faults: list[Fault] = []
-    for number, line in _numbered(path, header_line, faults):
+    for number, line in _numbered(path, header_line=header_line, faults=faults):
         try:
             cells = _cells(line, len(columns))
             time = _csv_time(cells[time_place])
             values.append([_float(cells[place]) for place in places])
         except BadRow as bad:
-            _name_fault(faults, bad, f"{path.name}:{number}: {sample_of(line)}")
+            _name_fault(faults, bad, sample=f"{path.name}:{number}: {sample_of(line)}")
             continue
         times.append(time)
         rows.append(number)
@@ -163,7 +165,7 @@ def read_candle_csv(path: Path, *, header_line: int, columns: tuple[str, ...]) -
     return RawCandles(path.name, start_ns, numbers, np.array(rows, dtype=np.int64), faults)
 
 
-def _numbered(path: Path, header_line: int, faults: list[Fault]) -> Iterator[tuple[int, bytes]]:
+def _numbered(path: Path, *, header_line: int, faults: list[Fault]) -> Iterator[tuple[int, bytes]]:
     """The lines after the header with their numbers; damage of the compressed data is named and ends them."""
     lines = lines_of(path)
     number = 0
@@ -174,13 +176,13 @@ def _numbered(path: Path, header_line: int, faults: list[Fault]) -> Iterator[tup
         except StopIteration:
             return
         except BadRow as bad:
-            _name_fault(faults, bad, f"{path.name}:{number}: {bad.detail}")
+            _name_fault(faults, bad, sample=f"{path.name}:{number}: {bad.detail}")
             return
         if number > header_line and line.strip() and not line.startswith(b"#"):
             yield number, line
 
 
-def _name_fault(faults: list[Fault], bad: BadRow, sample: str) -> None:
+def _name_fault(faults: list[Fault], bad: BadRow, *, sample: str) -> None:
     if len(faults) < FAULTS_NAMED_MAX:
         faults.append(Fault(bad.reason, sample))
 
@@ -273,10 +275,11 @@ def check_values(raw: RawCandles) -> None:
 
 
 def interval_s_of(raw: RawCandles) -> int:
-    """The most frequent step between candles in seconds; raises `UsageFault` when there is none."""
+    """The most frequent step between rows in seconds; raises `UsageFault` when there is none."""
     steps = np.diff(raw.start_ns)
     if len(steps) == 0:
-        raise UsageFault(f"{raw.name}: fewer than two good candles")
+        first = f"; the first fault: {raw.faults[0].reason} ({raw.faults[0].sample})" if raw.faults else ""
+        raise UsageFault(f"{raw.name}: fewer than two candles{first}")
     values, counts = np.unique(steps, return_counts=True)
     interval_ns = int(values[np.argmax(counts)])
     if interval_ns % NS_PER_S or not 0 < interval_ns <= INTERVAL_S_MAX * NS_PER_S:
@@ -344,7 +347,7 @@ class Candles:
                 yield candle
                 continue
             sample = f"{self.names[file]}:{row}: close {self.instrument.price_text(close)}"
-            yield malformed(Reason(reason), sample, ts_ns)
+            yield malformed(Reason(reason), sample, ts_ns=ts_ns)
 
     def _rows(self) -> Iterator[list[int]]:
         """The rows as Python integers, some at a time: all at once take ten times the room of the table."""
@@ -353,7 +356,7 @@ class Candles:
 
 
 def merged_candles(
-    files: Iterable[RawCandles], instrument: Instrument, interval_s: int, tally: ImportTally
+    files: Iterable[RawCandles], instrument: Instrument, *, interval_s: int, tally: ImportTally
 ) -> Candles:
     """One series of all files: candles that files agree on are kept once; where they differ, none is."""
     raws = list(files)
@@ -427,17 +430,17 @@ def read_funding_arrow(path: Path) -> FundingRates:
 def read_funding_csv(path: Path, *, header_line: int, columns: tuple[str, ...]) -> FundingRates:
     """A CSV of `Symbol,Date,Funding Rate` whose dates are UTC+3."""
     found = FundingRates(path.name, [])
-    for number, line in _numbered(path, header_line, found.faults):
+    for number, line in _numbered(path, header_line=header_line, faults=found.faults):
         sample = f"{path.name}:{number}: {sample_of(line)}"
         try:
             cells = _cells(line, len(columns))
             moment = datetime.fromisoformat(cells[columns.index("date")])
             rate_ppb = round(decimal_of(cells[columns.index("funding rate")]) * PPB)
         except BadRow as bad:
-            _name_fault(found.faults, bad, sample)
+            _name_fault(found.faults, bad, sample=sample)
             continue
         except ValueError:
-            _name_fault(found.faults, BadRow(Reason.UNPARSABLE), sample)
+            _name_fault(found.faults, BadRow(Reason.UNPARSABLE), sample=sample)
             continue
         _add_rate(found, _funding_csv_ns(moment), rate_ppb=rate_ppb, sample=sample)
     return found
@@ -467,7 +470,7 @@ def _add_rate(found: FundingRates, time_ns: int, *, rate_ppb: int, sample: str) 
 
 
 def merged_funding(
-    files: Iterable[FundingRates], instrument: Instrument, tally: ImportTally
+    files: Iterable[FundingRates], instrument: Instrument, *, tally: ImportTally
 ) -> tuple[list[MarketFundingRate], list[Fault]]:
     """One series from all files: rates that agree are kept once, differing ones are dropped and named."""
     found = list(files)

@@ -49,21 +49,21 @@ class DepthChain:
         self._waiting: deque[Update] = deque(maxlen=WAITING_MAX)
         self._is_said = False
 
-    def update(self, update: Update, ts_ns: int, place: str) -> list[MarketDepth | FeedGap]:
+    def update(self, update: Update, *, ts_ns: int, place: str) -> list[MarketDepth | FeedGap]:
         """What an update means: a change of the book, a gap, nothing yet; raises `BadRow` for a repeat."""
         if update.first_id > update.last_id:
             raise BadRow(Reason.UNPARSABLE, f"update ids {update.first_id} > {update.last_id}")
         if self._last_id is None:
             return self._wait(update, ts_ns)
         if self._is_fresh:
-            return self._first(update, ts_ns, place)
+            return self._first(update, ts_ns=ts_ns, place=place)
         if update.last_id <= self._last_id:
             raise BadRow(Reason.DUPLICATE, f"update {update.last_id} after {self._last_id}")
         if not update.follows(self._last_id):
-            return self._break(update, ts_ns, place)
+            return self._break(update, ts_ns=ts_ns, place=place)
         return self._apply(update, ts_ns)
 
-    def snapshot(self, snapshot_id: int, levels: Levels, ts_ns: int) -> list[MarketDepth | FeedGap]:
+    def snapshot(self, snapshot_id: int, levels: Levels, *, ts_ns: int) -> list[MarketDepth | FeedGap]:
         """Begin anew from a snapshot and the waiting updates that belong on it.
 
         A snapshot older than the book that is followed already says nothing and is passed over.
@@ -80,14 +80,14 @@ class DepthChain:
         self._last_id, self._is_fresh, self._is_said = snapshot_id, True, False
         events: list[MarketDepth | FeedGap] = [self._depth(levels, ts_ns, is_snapshot=True)]
         for update in waiting:
-            events += self.update(update, ts_ns, "a waiting update")
+            events += self.update(update, ts_ns=ts_ns, place="a waiting update")
         return events
 
-    def restart(self, snapshot_id: int, levels: Levels, ts_ns: int) -> list[MarketDepth | FeedGap]:
+    def restart(self, snapshot_id: int, levels: Levels, *, ts_ns: int) -> list[MarketDepth | FeedGap]:
         """Begin anew whatever was before: the venue pushed a snapshot in the stream itself."""
         self._last_id = None
         self._waiting.clear()
-        events = self.snapshot(snapshot_id, levels, ts_ns)
+        events = self.snapshot(snapshot_id, levels, ts_ns=ts_ns)
         self._is_fresh = False
         return events
 
@@ -105,7 +105,7 @@ class DepthChain:
         self._tally.depth_unusable += 1
         return [self._no_snapshot(ts_ns)] if is_full and not self._is_said else []
 
-    def _first(self, update: Update, ts_ns: int, place: str) -> list[MarketDepth | FeedGap]:
+    def _first(self, update: Update, *, ts_ns: int, place: str) -> list[MarketDepth | FeedGap]:
         assert self._last_id is not None
         is_older = update.last_id < self._last_id or (
             update.previous_id is None and update.last_id == self._last_id
@@ -114,14 +114,14 @@ class DepthChain:
             self._tally.depth_superseded += 1
             return []
         if not update.contains_next(self._last_id):
-            return self._break(update, ts_ns, place)
+            return self._break(update, ts_ns=ts_ns, place=place)
         return self._apply(update, ts_ns)
 
     def _apply(self, update: Update, ts_ns: int) -> list[MarketDepth | FeedGap]:
         self._last_id, self._is_fresh = update.last_id, False
         return [self._depth(update.levels, ts_ns, is_snapshot=False)] if update.levels else []
 
-    def _break(self, update: Update, ts_ns: int, place: str) -> list[MarketDepth | FeedGap]:
+    def _break(self, update: Update, *, ts_ns: int, place: str) -> list[MarketDepth | FeedGap]:
         expected, found = self._last_id, update.previous_id
         self._last_id, self._is_fresh, self._is_said = None, False, True
         self._waiting.clear()

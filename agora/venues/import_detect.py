@@ -12,9 +12,10 @@ import msgspec
 
 from agora.domain.errors import UsageFault
 from agora.domain.instruments import KNOWN_INSTRUMENTS
+from agora.venues.import_arrow import arrow_batches
 from agora.venues.import_candles import TIME_COLUMNS, floats_of
 from agora.venues.import_rows import FILE_BYTES_MAX, BadRow, lines_of
-from agora.venues.recording import METADATA_KEY, batches_of, open_arrow
+from agora.venues.recording import is_sealed
 
 LOOKED_AT_LINES = 400  # the longest known header has 144 lines of comments
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # spreadsheets begin a CSV with it
@@ -98,22 +99,25 @@ def _unknown(path: Path, found: str) -> UsageFault:
 
 
 def _parquet_source(path: Path) -> Source:
-    if METADATA_KEY not in open_arrow(path, "parquet").schema.metadata_str:
+    if not is_sealed(path):
         raise _unknown(path, "Parquet, but not a recording of Agora")
     return Source(path=path, format=Format.RECORDING)
 
 
 def _arrow_source(path: Path) -> Source:
-    reader = open_arrow(path, "ipc")
-    names = set(reader.schema.names)
-    if not names & set(TIME_COLUMNS) or not {"open", "high", "low", "close", "volume"} <= names:
+    batch = next(arrow_batches(path), None)
+    names = set() if batch is None else set(batch.schema.names)
+    if (
+        batch is None
+        or not names & set(TIME_COLUMNS)
+        or not {"open", "high", "low", "close", "volume"} <= names
+    ):
         raise _unknown(path, f"feather with the columns {', '.join(sorted(names))[:200]}")
-    batch = next(batches_of(path, reader), None)
     try:
-        others = [] if batch is None else [floats_of(batch.column(name)) for name in ("high", "low", "close")]
+        others = [floats_of(batch.column(name)) for name in ("high", "low", "close")]
     except (ValueError, TypeError, NotImplementedError) as fault:
         raise UsageFault(f"{path}: a column is not of numbers: {fault}") from None
-    is_funding = bool(others) and not any(prices.any() for prices in others)
+    is_funding = not any(prices.any() for prices in others)
     found = Format.FUNDING_ARROW if is_funding else Format.CANDLES_ARROW
     return Source(path=path, format=found, symbol=_symbol_in_name(path))
 
@@ -125,7 +129,7 @@ def _text_source(path: Path) -> Source:
             continue
         if header is not None:
             return _with_symbol(header, line)
-        header = _header_source(path, number, line)
+        header = _header_source(path, line, number=number)
         message = None if header else _message_source(path, line)
         if message is not None:
             return message
@@ -153,8 +157,20 @@ def _first_lines(path: Path) -> Iterator[bytes]:
         return
 
 
+# What a table of Binance must have for its trades, for its depth, and when both are merged.
+TRADE_COLUMNS = frozenset(
+    {"timestampofreceive", "symbol", "tradeid", "price", "quantity", "isbuyermarketmaker"}
+)
+DEPTH_COLUMNS = frozenset({"timestampofreceive", "symbol", "isask", "price", "quantity"}) | {
+    "firstupdateid",
+    "finalupdateid",
+    "finalupdateidinlaststream",
+}
+MERGED_COLUMNS = TRADE_COLUMNS | DEPTH_COLUMNS | {"timestampofreceiveus", "lastupdateid", "streamtype"}
+
 _HEADERS: tuple[tuple[Format, frozenset[str]], ...] = (
-    (Format.BINANCE_ROWS, frozenset({"timestampofreceive", "price", "quantity"})),
+    (Format.BINANCE_ROWS, TRADE_COLUMNS),
+    (Format.BINANCE_ROWS, DEPTH_COLUMNS),
     (Format.GEMINI_QUOTES, frozenset({"time_seconds", "bid_price_bid_size", "ask_price_ask_size"})),
     (Format.GEMINI_TRADES, frozenset({"time_seconds", "price", "size", "is_buyer_maker"})),
     (Format.FUNDING_CSV, frozenset({"symbol", "date", "funding rate"})),
@@ -162,7 +178,7 @@ _HEADERS: tuple[tuple[Format, frozenset[str]], ...] = (
 )
 
 
-def _header_source(path: Path, number: int, line: bytes) -> Source | None:
+def _header_source(path: Path, line: bytes, *, number: int) -> Source | None:
     text = line[:4_096].removeprefix(BYTE_ORDER_MARK).decode("ascii", "replace")
     columns = tuple(cell.strip().lower() for cell in text.split(","))
     for found, needed in _HEADERS:
@@ -225,6 +241,8 @@ def _market_of(facts: _Facts) -> Market:
 
 
 def _symbol_in_name(path: Path) -> str:
-    """The longest known symbol in the file's name (ETHUSD is in ETHUSDT)."""
-    name = re.sub(r"[^A-Z0-9]", "", path.name.upper())
-    return max((symbol for symbol in KNOWN_INSTRUMENTS if symbol in name), key=len, default="")
+    """The known symbol in the file's name, as in `ETHUSDT_1m` or `ETH-USDT`, but not in `METHUSDT`."""
+    for symbol, facts in KNOWN_INSTRUMENTS.items():
+        if re.search(rf"(?<![A-Z]){facts['base']}[-_]?{facts['quote']}(?![A-Z])", path.name.upper()):
+            return symbol
+    return ""

@@ -141,7 +141,7 @@ class Steps:
         ticks = to_steps(price, step=self._tick, rounding=Rounding.NEAREST)
         if ticks * self._tick != price:
             raise BadRow(Reason.OFF_TICK, f"price {text} is not a multiple of {self._tick}")
-        return _remember(self._ticks, text, ticks)
+        return _remember(self._ticks, text, steps=ticks)
 
     def _new_size(self, text: str) -> int:
         size = decimal_of(text)
@@ -149,10 +149,10 @@ class Steps:
             raise BadRow(Reason.NOT_POSITIVE, f"size {text}")
         if size > STEPS_MAX * self._lot:
             raise BadRow(Reason.TOO_LARGE, f"size {text}")
-        return _remember(self._lots, text, to_steps(size, step=self._lot, rounding=Rounding.DOWN))
+        return _remember(self._lots, text, steps=to_steps(size, step=self._lot, rounding=Rounding.DOWN))
 
 
-def _remember(known: dict[str, int], text: str, steps: int) -> int:
+def _remember(known: dict[str, int], text: str, *, steps: int) -> int:
     if len(known) >= NUMBERS_REMEMBERED:
         known.clear()
     known[text] = steps
@@ -258,7 +258,7 @@ def sample_of(line: bytes) -> str:
     return line[:SAMPLE_CHARACTERS].decode("ascii", "backslashreplace").replace("\x00", "\\x00")
 
 
-def malformed(reason: Reason, sample: str, ts_ns: int) -> FeedMalformed:
+def malformed(reason: Reason, sample: str, *, ts_ns: int) -> FeedMalformed:
     """The event of one dropped row."""
     return FeedMalformed(ts_ns=ts_ns, reason=reason.value, count=1, sample=sample[:SAMPLE_CHARACTERS])
 
@@ -310,8 +310,8 @@ class LineFeed:
         """What each line means; the faults before the first good line are kept back in `_leading`."""
         for file in self._files:
             for place, line in self._numbered(file):
-                yield self._judged(partial(self._parse, line, place), place, line)
-        yield self._judged(self._parser.finish, f"{self._files[-1].path.name}: end", b"")
+                yield self._judged(partial(self._parse, line, place), place=place, line=line or b"")
+        yield self._judged(self._parser.finish, place=f"{self._files[-1].path.name}: end", line=b"")
 
     def _numbered(self, file: TextFile) -> Iterator[tuple[str, bytes | None]]:
         """The lines after the header and their places; None where the compressed data are damaged."""
@@ -336,21 +336,21 @@ class LineFeed:
         return () if line.isspace() else self._parser.parse(line, place)
 
     def _judged(
-        self, parse: Callable[[], Sequence[RecordedEvent]], place: str, line: bytes | None
+        self, parse: Callable[[], Sequence[RecordedEvent]], *, place: str, line: bytes
     ) -> list[RecordedEvent]:
         try:
             events = parse()
         except BadRow as bad:
-            return self._dropped(bad, place, line or b"")
-        return [self._screened(event, place, line or b"") for event in events]
+            return self._dropped(bad, place=place, line=line)
+        return [self._screened(event, place=place, line=line) for event in events]
 
-    def _screened(self, event: RecordedEvent, place: str, line: bytes) -> RecordedEvent:
+    def _screened(self, event: RecordedEvent, *, place: str, line: bytes) -> RecordedEvent:
         if isinstance(event, FeedGap | FeedMalformed):
             return event
         reason = self._screen.judge(event)
         return event if reason is None else self._malformed(Reason(reason), f"{place}: {sample_of(line)}")
 
-    def _dropped(self, bad: BadRow, place: str, line: bytes) -> list[RecordedEvent]:
+    def _dropped(self, bad: BadRow, *, place: str, line: bytes) -> list[RecordedEvent]:
         detail = f"{bad.detail}: " if bad.detail else ""
         sample = f"{place}: {detail}{sample_of(line)}"[:SAMPLE_CHARACTERS]
         if self._parser.now_ns:
@@ -363,4 +363,4 @@ class LineFeed:
         return []
 
     def _malformed(self, reason: Reason, sample: str) -> FeedMalformed:
-        return malformed(reason, sample, self._parser.now_ns)
+        return malformed(reason, sample, ts_ns=self._parser.now_ns)

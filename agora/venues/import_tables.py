@@ -10,7 +10,7 @@ from agora.domain.events import MarketQuote, MarketTrade
 from agora.domain.instruments import Instrument
 from agora.domain.numbers import NS_PER_MS, NS_PER_S
 from agora.venues.import_depth import DepthChain, Update
-from agora.venues.import_detect import Format, Source
+from agora.venues.import_detect import MERGED_COLUMNS, TRADE_COLUMNS, Format, Source
 from agora.venues.import_rows import (
     BadRow,
     ImportTally,
@@ -73,12 +73,12 @@ class _Message(msgspec.Struct):
 class BinanceRows:
     """Depth and trades of the USD-margined futures venue, a row per changed level and a row per trade."""
 
-    def __init__(self, source: Source, instrument: Instrument, tally: ImportTally) -> None:
+    def __init__(self, source: Source, instrument: Instrument, *, tally: ImportTally) -> None:
         self.now_ns = 0
         self._symbol = instrument.symbol
         self._cells = _Cells(source.columns)
-        self._is_merged = "streamtype" in source.columns
-        self._stream = TRADES if "tradeid" in source.columns else UPDATES
+        self._is_merged = set(source.columns) >= MERGED_COLUMNS
+        self._stream = TRADES if set(source.columns) >= TRADE_COLUMNS else UPDATES
         self._steps = Steps(instrument)
         self._tally = tally
         self._order = ReceiveOrder()
@@ -97,7 +97,7 @@ class BinanceRows:
         # A snapshot is told by its kind alone: its levels carry the ids that last set them.
         key = (stream, row["finalupdateid"] if stream == UPDATES else "")
         completed = [] if self._message and self._message.key == key else self._complete()
-        return [*completed, *self._added(row, key, place)]
+        return [*completed, *self._added(row, key, place=place)]
 
     def finish(self) -> list[RecordedEvent]:
         """The last message, and the gap of a book that never had a snapshot."""
@@ -126,16 +126,16 @@ class BinanceRows:
         try:
             return [self._trade(row)]
         except BadRow as bad:
-            return self._dropped(bad, row, place)
+            return self._dropped(bad, row, place=place)
 
-    def _dropped(self, bad: BadRow, row: dict[str, str], place: str) -> list[RecordedEvent]:
+    def _dropped(self, bad: BadRow, row: dict[str, str], *, place: str) -> list[RecordedEvent]:
         if not self.now_ns:
             raise bad
-        return [malformed(bad.reason, f"{place}: {bad.detail}: {','.join(row.values())}", self.now_ns)]
+        return [malformed(bad.reason, f"{place}: {bad.detail}: {','.join(row.values())}", ts_ns=self.now_ns)]
 
     def _trade(self, row: dict[str, str]) -> MarketTrade:
         self._tally.message("trade")
-        check_order_type(row.get("xunknownparameter"), row["price"])
+        check_order_type(row.get("xunknownparameter", "MARKET"), row["price"])
         price_ticks, size_lots = (
             self._steps.price_ticks(row["price"]),
             self._steps.traded_lots(row["quantity"]),
@@ -153,7 +153,7 @@ class BinanceRows:
             aggressor=-1 if is_buyer_maker else 1,
         )
 
-    def _added(self, row: dict[str, str], key: tuple[str, str], place: str) -> list[RecordedEvent]:
+    def _added(self, row: dict[str, str], key: tuple[str, str], *, place: str) -> list[RecordedEvent]:
         """Take a row into its message; why it could not be, if it could not."""
         if self._message is None:
             self._message = _Message(key, 0, place, 0, 0, None)
@@ -162,7 +162,7 @@ class BinanceRows:
             self._add(row, message)
         except BadRow as bad:
             message.is_bad = True
-            return self._dropped(bad, row, place)
+            return self._dropped(bad, row, place=place)
         finally:
             message.is_ended = row.get("islast") == "1"
         return []
@@ -198,10 +198,10 @@ class BinanceRows:
         update = Update(message.first_id, message.last_id, message.previous_id, levels)
         try:
             if stream == UPDATES:
-                return [*self._chain.update(update, ts_ns, place)]
-            return [*self._chain.snapshot(message.last_id, levels, ts_ns)]
+                return [*self._chain.update(update, ts_ns=ts_ns, place=place)]
+            return [*self._chain.snapshot(message.last_id, levels, ts_ns=ts_ns)]
         except BadRow as bad:
-            return [malformed(bad.reason, f"{place}: {bad.detail}", ts_ns)]
+            return [malformed(bad.reason, f"{place}: {bad.detail}", ts_ns=ts_ns)]
 
 
 def _flag(text: str) -> bool:
@@ -213,7 +213,7 @@ def _flag(text: str) -> bool:
 class GeminiRows:
     """Quotes (price_size joined by an underscore) or trades of one day; times are Unix seconds."""
 
-    def __init__(self, source: Source, instrument: Instrument, tally: ImportTally) -> None:
+    def __init__(self, source: Source, instrument: Instrument, *, tally: ImportTally) -> None:
         self.now_ns = 0
         self._symbol = instrument.symbol
         self._cells = _Cells(source.columns)

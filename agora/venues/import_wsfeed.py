@@ -83,7 +83,7 @@ class BinanceFeed:
             on_channel = self._channels.get(channel[0]) if channel else None
             if on_channel is None:
                 raise BadRow(Reason.UNKNOWN_MESSAGE, f"stream {envelope.stream[:40]!r}")
-            return on_channel(bytes(envelope.data), ts_ns, place)
+            return on_channel(bytes(envelope.data), ts_ns=ts_ns, place=place)
         except _UNDECODABLE as fault:
             raise BadRow(Reason.UNPARSABLE, str(fault)[:80]) from None
 
@@ -103,18 +103,18 @@ class BinanceFeed:
         steps = self._steps
         levels = (*steps.levels(message.bids, 1), *steps.levels(message.asks, -1))
         self._accept(message.symbol or self._symbol, ts_ns)
-        return [*self._chain.snapshot(message.snapshot_id, levels, ts_ns)]
+        return [*self._chain.snapshot(message.snapshot_id, levels, ts_ns=ts_ns)]
 
-    def _on_depth(self, text: bytes, ts_ns: int, place: str) -> list[RecordedEvent]:
+    def _on_depth(self, text: bytes, *, ts_ns: int, place: str) -> list[RecordedEvent]:
         self._tally.message("depthUpdate")
         message = self._depth.decode(text)
         steps = self._steps
         levels = (*steps.levels(message.bids, 1), *steps.levels(message.asks, -1))
         self._accept(message.symbol, ts_ns)
         update = Update(message.first_id, message.last_id, message.previous_id, levels)
-        return [*self._chain.update(update, ts_ns, place)]
+        return [*self._chain.update(update, ts_ns=ts_ns, place=place)]
 
-    def _on_quote(self, text: bytes, ts_ns: int, _place: str) -> list[RecordedEvent]:
+    def _on_quote(self, text: bytes, *, ts_ns: int, place: str) -> list[RecordedEvent]:
         self._tally.message("bookTicker")
         message, steps = self._quote.decode(text), self._steps
         quote = MarketQuote(
@@ -128,7 +128,7 @@ class BinanceFeed:
         self._accept(message.symbol, ts_ns)
         return [quote]
 
-    def _on_trade(self, text: bytes, ts_ns: int, _place: str) -> list[RecordedEvent]:
+    def _on_trade(self, text: bytes, *, ts_ns: int, place: str) -> list[RecordedEvent]:
         self._tally.message("trade")
         message = self._trade.decode(text)
         check_order_type(message.order_type, message.price)
@@ -213,8 +213,12 @@ class BybitBookFeed:
         self._order.accept(ts_ns)
         self.now_ns = ts_ns
         if message.type == "snapshot":
-            return [*self._chain.restart(book.update_id, levels, ts_ns)]
-        return [*self._chain.update(Update(book.update_id, book.update_id, None, levels), ts_ns, place)]
+            return [*self._chain.restart(book.update_id, levels, ts_ns=ts_ns)]
+        return [
+            *self._chain.update(
+                Update(book.update_id, book.update_id, None, levels), ts_ns=ts_ns, place=place
+            )
+        ]
 
     def finish(self) -> list[RecordedEvent]:
         """The gap of a book that never had a snapshot."""

@@ -6,7 +6,7 @@ Several files of one symbol become one series: candles and funding are merged, t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
 from pathlib import Path
 
@@ -87,11 +87,11 @@ class Plan:
         self._ticks = [source for source in sources if source.format not in _CANDLES | _FUNDING]
         name = _symbol_of(self.sources, symbol)
         raws = [_read_candles(source) for source in sources if source.format in _CANDLES]
-        self.instrument = _instrument_of(name, {source.market for source in self._ticks}, raws)
+        self.instrument = _instrument_of(name, markets={source.market for source in self._ticks}, raws=raws)
         self._candles = self._merged(raws) if raws else None
         self.interval_s = self._candles.interval_s if self._candles else 0
         rates = [_read_funding(source) for source in sources if source.format in _FUNDING]
-        self._funding, self._funding_faults = merged_funding(rates, self.instrument, self.tally)
+        self._funding, self._funding_faults = merged_funding(rates, self.instrument, tally=self.tally)
         self._funding = self._funding_within(self._funding) if self._candles else self._funding
 
     def events(self) -> Iterator[RecordedEvent]:
@@ -126,10 +126,12 @@ class Plan:
         return Origin(instruments=(self.instrument,), interval_s=self.interval_s, sources=files)
 
     def _merged(self, raws: list[RawCandles]) -> Candles:
-        intervals = {raw.name: interval_s_of(raw) for raw in raws}
+        intervals = {raw.name: raw.interval_s for raw in raws}
         if len(set(intervals.values())) > 1:
             raise UsageFault(f"candles of different lengths (s) do not make one series: {intervals}")
-        return merged_candles(raws, self.instrument, next(iter(intervals.values())), self.tally)
+        return merged_candles(
+            raws, self.instrument, interval_s=next(iter(intervals.values())), tally=self.tally
+        )
 
     def _funding_within(self, rates: list[MarketFundingRate]) -> list[MarketFundingRate]:
         """A rate before the first price or after the last settles nothing and would add years."""
@@ -163,7 +165,7 @@ class Plan:
         """Dropped rows at their own time, or at the beginning when they have none or it lies outside."""
         first_ns, last_ns = self._span()
         timed = [
-            malformed(fault.reason, fault.sample, min(max(fault.ts_ns or first_ns, first_ns), last_ns))
+            malformed(fault.reason, fault.sample, ts_ns=min(max(fault.ts_ns or first_ns, first_ns), last_ns))
             for fault in faults
         ]
         return sorted(timed, key=_time_of)
@@ -185,22 +187,25 @@ class Plan:
     def _stream(self, group: list[Source]) -> Iterator[RecordedEvent]:
         if len(group) > 1:
             group = sorted(group, key=self._begin_ns)
-        parser = _PARSERS[group[0].format](group[0], self.instrument, self.tally)
+        parser = _parser_of(group[0], self.instrument, tally=self.tally)
         return LineFeed([TextFile(source.path, source.header_line) for source in group], parser).events()
 
     def _begin_ns(self, source: Source) -> int:
         """The receive time of the first good line."""
-        parser = _PARSERS[source.format](source, self.instrument, ImportTally())
+        parser = _parser_of(source, self.instrument, tally=ImportTally())
         return LineFeed([TextFile(source.path, source.header_line)], parser).begin_ns()
 
 
-_PARSERS: dict[Format, Callable[[Source, Instrument, ImportTally], RowParser]] = {
-    Format.BINANCE_FEED: lambda _, instrument, tally: BinanceFeed(instrument, tally),
-    Format.BINANCE_ROWS: BinanceRows,
-    Format.GEMINI_QUOTES: GeminiRows,
-    Format.GEMINI_TRADES: GeminiRows,
-    Format.BYBIT_BOOK: lambda _, instrument, tally: BybitBookFeed(instrument, tally),
-}
+def _parser_of(source: Source, instrument: Instrument, *, tally: ImportTally) -> RowParser:
+    match source.format:
+        case Format.BINANCE_FEED:
+            return BinanceFeed(instrument, tally)
+        case Format.BYBIT_BOOK:
+            return BybitBookFeed(instrument, tally)
+        case Format.BINANCE_ROWS:
+            return BinanceRows(source, instrument, tally=tally)
+    assert source.format in {Format.GEMINI_QUOTES, Format.GEMINI_TRADES}, f"no parser for {source.format}"
+    return GeminiRows(source, instrument, tally=tally)
 
 
 def _time_of(event: RecordedEvent) -> int:
@@ -236,8 +241,9 @@ def import_files(paths: Sequence[Path], *, symbol: str | None = None, out: Path)
         raise UsageFault(f"{out}: a folder, or one of the files to import")
     samples: dict[str, str] = {}
     silence = _Silence()
+    events = silence.watch(_sampled(plan.events(), samples))
     try:
-        facts = write_recording(out, silence.watch(_sampled(plan.events(), samples)), plan.origin())
+        facts = write_recording(out, events, origin=plan.origin())
     except OSError as fault:
         raise UsageFault(f"{out}: cannot be written: {fault}") from None
     tally = plan.tally
@@ -316,7 +322,7 @@ def _symbol_of(sources: Sequence[Source], symbol: str | None) -> str:
     return next(iter(found))
 
 
-def _instrument_of(symbol: str, markets: set[Market], raws: list[RawCandles]) -> Instrument:
+def _instrument_of(symbol: str, *, markets: set[Market], raws: list[RawCandles]) -> Instrument:
     """The instrument whose steps the files have; raises `UsageFault`."""
     try:
         linear = known_instrument(symbol)
@@ -350,8 +356,9 @@ def _read_candles(source: Source) -> RawCandles:
         raw = read_candle_arrow(source.path)
     else:
         raw = read_candle_csv(source.path, header_line=source.header_line, columns=source.columns)
-    check_values(raw)
     check_order(raw)
+    raw.interval_s = interval_s_of(raw)  # before rows with bad values go: they stand at good times
+    check_values(raw)
     if len(raw.rows) == 0:
         first = f"; the first fault: {raw.faults[0].reason} ({raw.faults[0].sample})" if raw.faults else ""
         raise UsageFault(f"{source.path}: no good candle{first}")

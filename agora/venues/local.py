@@ -36,11 +36,11 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The market of `--venue local`."""
 
     start_price: Annotated[float, Meta(gt=0, lt=1e9, description="first price")] = 60_000.0
-    daily_volatility: Annotated[float, Meta(gt=0, le=1, description="standard deviation of a day's return, as a fraction")] = 0.06
+    daily_volatility: Annotated[float, Meta(gt=0, le=1, description="standard deviation of a day's return, as a fraction")] = 0.2
     volatility_of_volatility: Annotated[float, Meta(ge=0, le=2, description="standard deviation of log volatility")] = 0.5
     trend_strength: Annotated[
         float, Meta(ge=0, le=3, description="drift swings, in standard deviations of a second's return")
-    ] = 0.6
+    ] = 0.3
     spread_bps: Annotated[float, Meta(ge=0, le=100, description="quoted spread, bps of the price")] = 0.5
     history_bars: Annotated[int, Meta(ge=0, le=5_000, description="closed bars handed over before the run starts")] = 200
     funding_rate_ppb: Annotated[int, Meta(ge=-10_000_000, le=10_000_000, description="funding rate per interval, ppb")] = 100_000

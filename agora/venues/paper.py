@@ -479,7 +479,6 @@ class PaperVenue:
         self._machine = machine
         self._clock = clock
         self._inbox = Inbox()
-        self._floor_ns = 0
         self._is_feed_lost = False
 
     @property
@@ -492,16 +491,17 @@ class PaperVenue:
         for event in events:
             self._inbox.put(event)
 
-    async def receive(self, deadline_ns: int) -> Sequence[Event]:
+    async def receive(self, deadline_ns: int, *, floor_ns: int) -> Sequence[Event]:
         """The next market event with the fills it causes, or answers that are due, or nothing at the deadline."""
         due_ns = self._machine.next_due_ns()
         if not self._inbox:
             until_ns = deadline_ns if due_ns is None else min(deadline_ns, due_ns)
             await self._fetch(until_ns)
-        event = self._inbox.take(self._clock.now_ns())
+        now_ns = max(self._clock.now_ns(), floor_ns)
+        event = self._inbox.take(now_ns)
         if event is None:
-            return self._answers(self._clock.now_ns())
-        return self._meet(event)
+            return self._machine.advance(now_ns)
+        return self._meet(event, floor_ns)
 
     async def _fetch(self, until_ns: int) -> None:
         """Take what the feed has; a feed that breaks is told once and not asked again."""
@@ -519,38 +519,28 @@ class PaperVenue:
             self._is_feed_lost = True
             self._inbox.put(FeedLost(ts_ns=self._clock.now_ns(), reason=str(fault)))
 
-    def _answers(self, now_ns: int) -> list[Event]:
-        events = self._machine.advance(now_ns)
-        self._floor_ns = max(self._floor_ns, now_ns if events else 0)
-        return events
-
-    def _meet(self, event: Event) -> list[Event]:
+    def _meet(self, event: Event, floor_ns: int) -> list[Event]:
         """Stamp an event no earlier than what the run has already seen, and let the machine answer it."""
         is_history = isinstance(event, MarketCandle) and event.is_history
-        if event.ts_ns < self._floor_ns and not is_history:
-            event = msgspec.structs.replace(event, ts_ns=self._floor_ns)
+        if event.ts_ns < floor_ns and not is_history:
+            event = msgspec.structs.replace(event, ts_ns=floor_ns)
         if type(event) in MARKET_TYPES:
-            if not is_history:
-                self._floor_ns = event.ts_ns
             return [*self._machine.on_market(event), event]
-        self._floor_ns = max(self._floor_ns, event.ts_ns)
         if isinstance(event, FeedGap):
             self._machine.on_gap(event)
         return [event]
 
     def send(self, order: Order, ts_ns: int) -> None:
         """Hand over an order."""
-        self._floor_ns = max(self._floor_ns, ts_ns)
         self._machine.send(order, ts_ns)
 
     def change(self, client_id: str, ts_ns: int, amend: tuple[int, int] | None) -> None:
         """Cancel or move an order."""
-        self._floor_ns = max(self._floor_ns, ts_ns)
         self._machine.change(client_id, ts_ns, amend)
 
     async def account(self) -> Reconcile:
         """What the paper venue says we have."""
-        return self._machine.account(max(self._clock.now_ns(), self._floor_ns))
+        return self._machine.account(self._clock.now_ns())
 
     async def close(self) -> None:
         """Nothing to let go of."""

@@ -57,13 +57,13 @@ class RecordedSource:
                 yield event
                 continue
             if isinstance(event, FeedMalformed):
-                notice = tally.note(event.reason, event.sample, last_ns)
+                notice = tally.note(event.reason, event.sample, ts_ns=last_ns)
             else:
                 reason = screen.judge(event)
                 if reason is None:
                     yield event
                     continue
-                notice = tally.note(reason, repr(event), last_ns)
+                notice = tally.note(reason, repr(event), ts_ns=last_ns)
                 if isinstance(event, MarketDepth):
                     yield FeedGap(
                         ts_ns=last_ns, instrument=event.instrument, reason=f"dropped_depth: {reason}"

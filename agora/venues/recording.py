@@ -6,18 +6,17 @@ column. What is read is decoded batch by batch, so that memory does not grow wit
 
 from __future__ import annotations
 
+import hashlib
 import os
-import struct
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import numpy as np
 from arro3.core import Array, DataType, Field, RecordBatch, RecordBatchReader, Schema
-from arro3.io import read_ipc, read_parquet, write_parquet
+from arro3.io import read_parquet, write_parquet
 
 from agora.domain.errors import UsageFault
 from agora.domain.events import (
@@ -36,6 +35,7 @@ METADATA_KEY = "agora.recording"
 FORMAT_VERSION = 1
 BATCH_ROWS = 8_192  # decoded to structs this is about 2 MB
 GROUP_ROWS = 32_768  # a group is what the writer holds; 17 columns of it are at most 5 MB
+HASHED_AT_A_TIME_BYTES = 1024**2
 SOURCES_MAX = 1_000  # files merged into one recording: a file per day for almost three years
 
 RecordedEvent = (
@@ -112,7 +112,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 # Writing.
 
 
-def write_recording(out: Path, events: Iterable[RecordedEvent], origin: Origin) -> RecordingFacts:
+def write_recording(out: Path, events: Iterable[RecordedEvent], *, origin: Origin) -> RecordingFacts:
     """Write events, which must be in order of time, to `out`; the file appears complete or not at all.
 
     Parquet keeps its metadata in the footer but the library wants them first: the rows are written once
@@ -124,11 +124,10 @@ def write_recording(out: Path, events: Iterable[RecordedEvent], origin: Origin) 
     rows_path, whole_path = (out.with_name(f".{out.name}.{os.getpid()}.{part}") for part in ("rows", "whole"))
     counter = _Counter(origin)
     try:
-        _write(
-            rows_path, RecordBatchReader.from_batches(_SCHEMA, _batches(counter.watch(events), origin)), None
-        )
+        _write_rows(rows_path, _batches(counter.watch(events), origin))
         facts = counter.facts()
-        _write(whole_path, read_parquet(rows_path, batch_size=BATCH_ROWS), facts)
+        _write(whole_path, read_parquet(rows_path, batch_size=BATCH_ROWS), facts=facts)
+        _seal(whole_path)
         whole_path.replace(out)
     finally:
         rows_path.unlink(missing_ok=True)
@@ -146,12 +145,12 @@ def _write_rows(path: Path, batches: Iterator[RecordBatch]) -> None:
         except Exception as fault:
             faults.append(fault)
 
-    _write(path, RecordBatchReader.from_batches(_SCHEMA, watched()), None)
+    _write(path, RecordBatchReader.from_batches(_SCHEMA, watched()), facts=None)
     if faults:
         raise faults[0]
 
 
-def _write(path: Path, rows: RecordBatchReader, facts: RecordingFacts | None) -> None:
+def _write(path: Path, rows: RecordBatchReader, *, facts: RecordingFacts | None) -> None:
     metadata = None if facts is None else {METADATA_KEY: msgspec.json.encode(facts).decode()}
     write_parquet(
         rows, path, compression="zstd(3)", max_row_group_size=GROUP_ROWS, key_value_metadata=metadata
@@ -300,10 +299,10 @@ class Recording:
             )
 
     def events(self) -> Iterator[RecordedEvent]:
-        """The events in order; raises `UsageFault` where the file is damaged."""
+        """The events in order; raises `UsageFault` when the rows are not those of a recording."""
         symbols = [instrument.symbol for instrument in self.facts.instruments]
         decoder = _Decoder(symbols)
-        for batch in batches_of(self._path, open_arrow(self._path, "parquet")):
+        for batch in read_parquet(self._path, batch_size=BATCH_ROWS):
             try:
                 events = decoder.events(batch)
             except (ValueError, KeyError, IndexError) as fault:
@@ -324,17 +323,19 @@ class _Decoder:
         for code in np.unique(kinds).tolist():
             kind = Row(code)
             places = np.flatnonzero(kinds == code)
-            columns = [_values(batch, name, places) for name in ("ts_ns", "instrument", *COLUMNS[kind])]
+            columns = [
+                _values(batch, name, places=places) for name in ("ts_ns", "instrument", *COLUMNS[kind])
+            ]
             columns[1] = [self._symbols[place] for place in columns[1]]
             if kind is Row.DEPTH:
-                self._lay_depth(laid_out, places.tolist(), columns)
+                self._lay_depth(laid_out, places=places.tolist(), columns=columns)
                 continue
             for place, event in zip(places.tolist(), _DECODERS[kind](columns), strict=True):
                 laid_out[place] = event
         return [event for event in laid_out if event is not None]
 
     def _lay_depth(
-        self, laid_out: list[RecordedEvent | None], places: list[int], columns: list[list[Any]]
+        self, laid_out: list[RecordedEvent | None], *, places: list[int], columns: _Columns
     ) -> None:
         ts_ns, symbols, prices, sizes, sides, snapshots, rests = columns
         levels = list(zip(sides, prices, sizes, strict=True))
@@ -353,7 +354,7 @@ class _Decoder:
         self._begun += levels[begin:]
 
 
-def _values(batch: RecordBatch, name: str, places: np.ndarray[Any, np.dtype[np.intp]]) -> list[Any]:
+def _values(batch: RecordBatch, name: str, *, places: np.ndarray[Any, np.dtype[np.intp]]) -> list[Any]:
     """The values of a column in some rows, as Python objects."""
     column = batch.column(name).take(Array.from_numpy(places))
     if column.null_count or name in _TEXT_COLUMNS:
@@ -403,53 +404,65 @@ _DECODERS: dict[Row, Callable[[_Columns], list[RecordedEvent]]] = {
 }
 
 
-# Arrow files of unknown origin.
+# The seal. The library that reads Parquet may end the whole process on damaged bytes (its panics cross a border
+# where they cannot be caught), so what we wrote carries a hash that is checked before the library sees the file. It
+# stands between the column data and the footer, where a reader of Parquet, which follows offsets, does not look.
 
 
-def open_arrow(path: Path, kind: str) -> RecordBatchReader:
-    """Open a Parquet ("parquet") or Arrow IPC ("ipc") file; raises `UsageFault` when it cannot be one."""
-    if kind == "parquet":
-        _check_parquet_frame(path)
-    with _library_faults(path):
-        return read_parquet(path, batch_size=BATCH_ROWS) if kind == "parquet" else read_ipc(path)
-
-
-def batches_of(path: Path, reader: RecordBatchReader) -> Iterator[RecordBatch]:
-    """The batches of `open_arrow`; raises `UsageFault` where the file is damaged."""
-    while True:
-        with _library_faults(path):
-            batch = next(reader, None)
-        if batch is None:
-            return
-        yield batch
-
-
-@contextmanager
-def _library_faults(path: Path) -> Iterator[None]:
-    """Damage of a file as `UsageFault`.
-
-    The library raises a bare `Exception`, or panics with a `BaseException` that has no public name.
-    """
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
-        raise
-    except BaseException as fault:
-        raise UsageFault(f"{path}: damaged or not such a file: {str(fault)[:200]}") from None
-
-
-def _check_parquet_frame(path: Path) -> None:
-    """Parquet begins and ends with its mark and says before the last how long the footer is.
-
-    A file cut short fails here with a sentence, not in the library with a stack trace on the terminal.
-    """
-    size_bytes = path.stat().st_size
+def is_sealed(path: Path) -> bool:
+    """Whether the file looks like a recording; nothing is said about damage."""
     with path.open("rb") as file:
-        head = file.read(4)
-        file.seek(max(0, size_bytes - 8))
-        tail = file.read(8)
-    if size_bytes < 12 or head != b"PAR1" or tail[4:] != b"PAR1":
-        raise UsageFault(f"{path}: not a whole Parquet file (its marks are missing)")
-    (footer_bytes,) = struct.unpack("<I", tail[:4])
-    if footer_bytes > size_bytes - 12:
-        raise UsageFault(f"{path}: damaged Parquet footer")
+        return _seal_place(file) is not None
+
+
+def _seal(path: Path) -> None:
+    """Put the seal into a Parquet file without one."""
+    with path.open("r+b") as file:
+        size_bytes = file.seek(0, os.SEEK_END)
+        footer_place = size_bytes - _TAIL_BYTES - _footer_bytes(file)
+        digest = _digest(file, [(0, size_bytes)])
+        file.seek(footer_place)
+        footer = file.read()
+        file.seek(footer_place)
+        file.write(_SEAL_MARK + digest + footer)
+
+
+def _check_seal(path: Path) -> None:
+    with path.open("rb") as file:
+        place = _seal_place(file)
+        if place is None:
+            raise UsageFault(f"{path}: not a recording of Agora, or cut short")
+        file.seek(place + len(_SEAL_MARK))
+        digest = file.read(_DIGEST_BYTES)
+        size_bytes = file.seek(0, os.SEEK_END)
+        if _digest(file, [(0, place), (place + _SEAL_BYTES, size_bytes)]) != digest:
+            raise UsageFault(f"{path}: damaged: the content does not have the hash it was written with")
+
+
+def _seal_place(file: IO[bytes]) -> int | None:
+    """Where the seal stands, None when there is none."""
+    size_bytes = file.seek(0, os.SEEK_END)
+    if size_bytes < _TAIL_BYTES + _SEAL_BYTES:
+        return None
+    place = size_bytes - _TAIL_BYTES - _footer_bytes(file) - _SEAL_BYTES
+    if place < 0:
+        return None
+    file.seek(place)
+    return place if file.read(len(_SEAL_MARK)) == _SEAL_MARK else None
+
+
+def _footer_bytes(file: IO[bytes]) -> int:
+    """The length of the footer: Parquet ends with it and its own mark."""
+    file.seek(-_TAIL_BYTES, os.SEEK_END)
+    return int.from_bytes(file.read(_TAIL_BYTES)[:4], "little")
+
+
+def _digest(file: IO[bytes], spans: list[tuple[int, int]]) -> bytes:
+    """SHA-256 of parts of a file."""
+    digest = hashlib.sha256()
+    for begin, end in spans:
+        file.seek(begin)
+        while begin < end and (chunk := file.read(min(HASHED_AT_A_TIME_BYTES, end - begin))):
+            digest.update(chunk)
+            begin += len(chunk)
+    return digest.digest()

@@ -198,7 +198,7 @@ class FaultTally:
         self.counts: dict[str, int] = {}
         self._notices: dict[str, _Notice] = {}
 
-    def note(self, reason: str, sample: str, ts_ns: int) -> FeedMalformed | None:
+    def note(self, reason: str, sample: str, *, ts_ns: int) -> FeedMalformed | None:
         """Count one dropped piece; the event to record when it is time to say so."""
         if reason not in self._notices and len(self._notices) >= REASONS_MAX:
             reason = "other"

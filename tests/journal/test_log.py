@@ -7,11 +7,13 @@ import stat
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import get_origin
 
+import msgspec
 import pytest
 
 from agora.domain.errors import JournalFault
-from agora.domain.events import Event
+from agora.domain.events import DURABLE_TYPES, EVENT_TYPES, Event, kind_of
 from agora.journal import Disk, InlineWriter, Limits, Log, open_log, read_records, recover, verify_chain
 from agora.journal.records import GENESIS
 from tests.journal.builders import (
@@ -230,6 +232,31 @@ def test_records_reach_the_disk_without_a_commit(make: Callable[[], list[Event]]
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("cls", sorted(EVENT_TYPES.values(), key=str))
+def test_only_durable_kinds_ask_for_the_disk(cls: type[Event]) -> None:
+    """A record of a durable kind wakes the writer at once, any other waits for its round."""
+    asked: list[int] = []
+
+    class Asked(InlineWriter):
+        def request_sync(self) -> None:
+            asked.append(self.buffered_bytes)
+
+    log = open_log(SimDisk(), wall_ns=wall_ns, writer=Asked)
+    log.append(msgspec.convert(_least(cls), cls))
+    assert len(asked) == (cls in DURABLE_TYPES)
+    assert all(asked), "the record is there to be synced before the writer is asked"
+
+
+def _least(cls: type[Event]) -> dict[str, object]:
+    """The shortest values that an event's fields take."""
+    empty: dict[object, object] = {int: 0, str: "", bool: False, float: 0.0}
+    return {
+        field.name: empty.get(field.type, [] if get_origin(field.type) is tuple else {})
+        for field in msgspec.structs.fields(cls)
+        if field.required
+    } | {"kind": kind_of(cls)}
+
+
 def test_passing_records_do_not_wake_the_thread() -> None:
     """A thousand records of no consequence, a tenth of a megabyte, cause no disk work of their own."""
 
@@ -292,6 +319,7 @@ def test_a_failing_disk_fails_every_commit_and_is_written_to_no_more(
         with pytest.raises(JournalFault, match=words):
             await log.close()
         assert (disk.operations, log.durable_seq) == (operations, durable_seq)
+        assert log._writer.buffered_bytes == 0, "what can no longer be written is not kept either"
         assert events_of(disk.crash(1))[:1] == [intent(1)]
 
     asyncio.run(main())

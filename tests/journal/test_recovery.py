@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agora.domain.errors import DamagedJournal, JournalFault
 from agora.domain.events import Event
 from agora.journal import Limits, Recovered, read_records, recover, verify_chain
-from agora.journal.records import GENESIS
+from agora.journal.records import GENESIS, encode
 from tests.journal.builders import (
     TINY,
     done,
@@ -214,6 +214,18 @@ def test_a_record_in_both_chains_is_a_refusal() -> None:
     disk = written([timer(1)], limits=ROOMY)
     disk.damage(MARKET, written([quote(1)], limits=ROOMY).read(MARKET))
     with pytest.raises(DamagedJournal, match="twice"):
+        recover(disk)
+
+
+def test_numbers_that_do_not_rise_within_a_chain_are_a_refusal() -> None:
+    """A line may verify and follow its predecessor and still carry a number that was used before."""
+    lines, prev = [], GENESIS
+    for seq in (1, 2, 2):
+        line, prev = encode(timer(seq), seq=seq, wall_ns=0, prev=prev)
+        lines.append(line)
+    disk = SimDisk()
+    disk.damage(EVENTS, b"".join(lines))
+    with pytest.raises(DamagedJournal, match=r"events\.jsonl line 3: expected a record after 2, found 2"):
         recover(disk)
 
 

@@ -141,6 +141,28 @@ def test_a_recovered_run_keeps_to_the_budget_and_its_numbers() -> None:
     assert recover(disk).next_seq == 3001
 
 
+def test_numbers_go_on_when_every_sealed_segment_was_given_up() -> None:
+    """Events alone may exceed the budget; then no market segment is kept, and later ones get later numbers."""
+    disk = SimDisk()
+    limits = Limits(segment_bytes=2_000, budget_bytes=8_000)
+    log = opened(disk, limits=limits)
+    for number in range(400):
+        log.append(quote(number) if number % 2 else intent(number))
+        done(log.commit())
+    done(log.close())
+    assert not [name for name in disk.names() if name.startswith("market-0")]
+    found = recover(disk)
+    roomy = Limits(segment_bytes=2_000, budget_bytes=100_000)
+    log = opened(disk, after=found, limits=roomy)
+    flood(log, disk, count=200)
+    done(log.close())
+    done(opened(disk, after=recover(disk), limits=roomy).close())
+    assert log.dropped_market_before == found.dropped_market_before
+    assert events_of(disk)[-200:] == [
+        quote(number) if number % 250 else intent(number) for number in range(200)
+    ]
+
+
 def test_a_crash_while_market_data_are_given_up_is_repaired() -> None:
     """The note comes first and the deletion after it: stopped anywhere, the journal still verifies."""
     disk = SimDisk()

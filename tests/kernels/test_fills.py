@@ -249,6 +249,19 @@ TRIGGER_CASES = [
         [fill(1, 990, 10)],
     ),
     Case(
+        "an entry that a crossing quote fills arms its stop at once",
+        [
+            QUOTE, limit(1, BUY, 998, 10), stop(2, SELL, 997, parent=1, flags=RO), quote(996, 50, 998, 50),
+        ],
+        [fill(1, 998, 10), fired(2, 997, 10), take(2, 996, 10)],
+        0,
+    ),
+    Case(
+        "trades alone: a fill does not bring us to the front of an unseen queue",
+        [trade(1000, 100), limit(1, BUY, 990, 50), trade(989, 100), trade(990, 900)],
+        [fill(1, 990, 10)],
+    ),
+    Case(
         "trades alone: market orders take our share of each trade half a spread off",
         [trade(1000, 100), market(1, SELL, 15), trade(1010, 9), trade(1010, 90)],
         [take(1, 999, 10), take(1, 1009, 5)],

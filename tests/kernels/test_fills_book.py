@@ -121,6 +121,23 @@ QUEUE_CASES = [
         [fill(1, 999, 3)],
     ),
     Case(
+        "what a better priced order of ours got did not shorten the queue behind it",
+        [
+            QUOTE, limit(1, BUY, 1001, 10), limit(2, BUY, 1000, 10), trade(1000, 30, SELL),
+            trade(1000, 30, SELL), trade(1000, 1, SELL),
+        ],
+        [fill(1, 1001, 10), fill(2, 1000, 1)],
+    ),
+    Case(
+        "a leg that grows queues anew",
+        [
+            QUOTE, limit(1, BUY, 1001, 10), limit(2, SELL, 1002, 0, parent=1), trade(1001, 5, SELL),
+            quote(1000, 50, 1002, 51), trade(1002, 41, BUY), trade(1001, 5, SELL), trade(1002, 60, BUY),
+            quote(1000, 50, 1002, 52), trade(1002, 53, BUY),
+        ],
+        [fill(1, 1001, 5), fill(1, 1001, 5), fill(2, 1002, 1)],
+    ),
+    Case(
         "a lower size keeps the queue, a higher one does not",
         [
             QUOTE, limit(1, BUY, 1000, 10), trade(1000, 40, SELL), ("amend", (1, 0, 0, 8)),
@@ -206,6 +223,29 @@ TAKING_CASES = [
         "crossed levels leave the side reported longer ago",
         [BOOK, book((BUY, 1003, 7), snapshot=False), market(1, BUY, 1), market(2, SELL, 1)],
         [take(1, 1005, 1), take(2, 1003, 1)],
+    ),
+    Case(
+        "levels that cross within one message both leave",
+        [
+            book((BUY, 1003, 5), (BUY, 1000, 5), (SELL, 1002, 5), (SELL, 1005, 5)),
+            market(1, BUY, 1), market(2, SELL, 1),
+        ],
+        [take(1, 1005, 1), take(2, 1000, 1)],
+    ),
+    Case(
+        "depth that crosses resting orders fills them once and is gone",
+        [
+            BOOK, limit(1, BUY, 1001, 10), limit(2, BUY, 1001, 10),
+            book((SELL, 1001, 12), snapshot=False), market(3, BUY, 1),
+        ],
+        [fill(1, 1001, 10), fill(2, 1001, 2), take(3, 1002, 1)],
+    ),
+    Case(
+        "fills beyond the room for rows wait for the next event, none is lost",
+        [quote(10_000, 1, 10_002, 1), market(1, BUY, 100), quote(10_000, 1, 10_002, 1)],
+        [take(1, 10_002 + 2 * n, 1) for n in range(100)],
+        100,
+        limits={"order_capacity": 2},
     ),
     Case(
         "a full side drops its worst level",

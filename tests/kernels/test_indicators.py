@@ -132,3 +132,11 @@ def test_lengths_below_one_bar_are_refused() -> None:
     """A length of zero has no meaning."""
     with pytest.raises(ValueError, match="at least one bar"):
         indicators.create(fast_bars=0, slow_bars=3, atr_bars=1, swing_bars=1)
+
+
+def test_warming_up_compiles_the_signature_that_traders_call() -> None:
+    """After it, a bar given as traders give it needs no further compilation."""
+    indicators.warm_up()
+    known = len(getattr(indicators.update, "signatures", []))
+    fed((20, 50, 14, 10), random_bars(1, 3))
+    assert len(getattr(indicators.update, "signatures", [])) == known

@@ -97,6 +97,24 @@ def test_the_venues_leverage_caps_the_settings() -> None:
     assert found == 90
 
 
+def test_a_size_below_the_venues_minimum_is_no_size() -> None:
+    """What risk allows is not rounded up to what the venue demands."""
+    found = []
+    for lots_min in (44, 45):
+        instrument = Instrument(
+            symbol="X", base="X", quote="USDT", tick_size="0.1", lot_size="0.001", lots_min=lots_min
+        )
+        lots = size_lots(
+            instrument,
+            SizingSettings(),
+            equity_units=10_000 * MONEY_SCALE,
+            entry_ticks=1_000_000,
+            stop_ticks=990_000,
+        )
+        found.append(lots)
+    assert found == [44, 0]
+
+
 def test_fees_of_a_lot_are_those_of_both_ends() -> None:
     """Maker at the entry, taker at the exit: 0.02 % of 100 and 0.06 % of 90."""
     fees = lot_fees_units(BTC, entry_ticks=1_000_000, exit_ticks=900_000, is_entry_maker=True)

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agora.domain.events import MarketCandle, OrderFilled
+from agora.domain.instruments import known_instrument
 from agora.domain.intents import Amend, Cancel, Place, Proposal
 from agora.domain.orders import Order, OrderType, Purpose, Side, TimeInForce
 from agora.traders.sizing import SizingSettings
-from agora.traders.trend import Trend, TrendSettings
+from agora.traders.trend import Setup, Trend, TrendSettings
 from tests.traders.views import MINUTE_NS, START_NS, FakeView, bar, carry_out, order, series, touch_legs
 
 PRICE = 1_000_000  # 100,000.0: with ranges near 1 % of it, fees do not decide
@@ -38,7 +39,7 @@ def mirrored(candles: list[MarketCandle]) -> list[MarketCandle]:
 
 def rising(count: int = 80) -> list[MarketCandle]:
     """A steady trend that closes at its highs, so that nothing is swept: 1,000 ticks a bar."""
-    closes = [PRICE + 1_000 * number for number in range(count)]
+    closes = [PRICE + 1_000 * number + 7 * (number % 3) for number in range(count)]
     return [bar(number, close, low=close - 9_000, high=close) for number, close in enumerate(closes, start=1)]
 
 
@@ -224,6 +225,33 @@ def test_size_comes_from_the_risk_fraction_and_the_distance_of_the_stop() -> Non
         lots.append(proposals[-1].intents[0].size_lots)  # type: ignore[union-attr]
     assert lots[0] > 0
     assert lots[1] - 2 * lots[0] in {0, 1}
+
+
+@pytest.mark.parametrize(
+    "setup, ratio",
+    [
+        # Per lot, in units of 0.0001 x tick: to the target 20,000 less 0.02 % of 1,000,000 and of 1,020,000;
+        # to the stop 10,000 plus 0.02 % of 1,000,000 and 0.06 % of 990,000.
+        (Setup("pullback", Side.BUY, 1_000_000, 990_000, 1_020_000), (20_000 - 404) / (10_000 + 794)),
+        # The same as a market order: 0.06 % at the entry.
+        (
+            Setup("sweep_and_reclaim", Side.BUY, 1_000_000, 990_000, 1_020_000),
+            (20_000 - 804) / (10_000 + 1_194),
+        ),
+        (
+            Setup("sweep_and_reclaim", Side.SELL, 1_000_000, 1_010_000, 980_000),
+            (20_000 - 796) / (10_000 + 1_206),
+        ),
+        (
+            Setup("sweep_and_reclaim", Side.BUY, 1_000_000, 990_000, 990_000),
+            (-10_000 - 798) / (10_000 + 1_194),
+        ),
+    ],
+    ids=["limit entry", "market entry", "short", "target on the wrong side"],
+)
+def test_reward_to_risk_is_what_remains_after_fees(setup: Setup, ratio: float) -> None:
+    """Maker's fee at a limit entry and at the target, taker's at the rest; by hand."""
+    assert setup.reward_risk(known_instrument("BTCUSDT")) == pytest.approx(ratio, rel=1e-12)
 
 
 def test_a_fill_needs_no_answer() -> None:

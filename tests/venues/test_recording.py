@@ -74,10 +74,12 @@ EVENTS = st.one_of(
 
 
 @given(events=st.lists(EVENTS, max_size=30))
-def test_what_is_written_is_read_back(events: list[RecordedEvent], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_what_is_written_is_read_back(
+    events: list[RecordedEvent], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Every kind of event with any values comes back equal and in order."""
     path = tmp_path_factory.mktemp("recording") / "a.parquet"
-    facts = write_recording(path, events, ORIGIN)
+    facts = write_recording(path, events, origin=ORIGIN)
     recording = Recording(path)
     assert list(recording.events()) == events
     assert recording.facts == facts
@@ -93,7 +95,7 @@ def test_depth_messages_that_cross_batches_are_whole(tmp_path: Path) -> None:
     ]
     events.append(MarketDepth(ts_ns=9, instrument="ETHUSDT", levels=levels, is_snapshot=True))
     path = tmp_path / "a.parquet"
-    write_recording(path, events, ORIGIN)
+    write_recording(path, events, origin=ORIGIN)
     assert list(Recording(path).events()) == events
 
 
@@ -105,7 +107,7 @@ def test_the_facts_say_what_is_inside(tmp_path: Path) -> None:
         FeedGap(ts_ns=6, instrument="BTCUSDT", reason="missing_bars: 3 before this one"),
         FeedMalformed(ts_ns=7, reason="crossed", count=2, sample="x"),
     ]
-    write_recording(path, events, ORIGIN)
+    write_recording(path, events, origin=ORIGIN)
     facts = Recording(path).facts
     assert facts.counts == {"market.funding_rate": 1, "feed.gap": 1, "feed.malformed": 1}
     assert facts.faults == {"missing_bars": 1, "crossed": 2}
@@ -118,7 +120,7 @@ def test_events_that_go_back_in_time_are_a_bug_of_the_writer(tmp_path: Path) -> 
     """A recording is in order of time by construction; nothing is left behind when it is not."""
     events = [MarketFundingRate(ts_ns=ts_ns, instrument="BTCUSDT", rate_ppb=1) for ts_ns in (2, 1)]
     with pytest.raises(AssertionError, match="goes back in time"):
-        write_recording(tmp_path / "a.parquet", events, ORIGIN)
+        write_recording(tmp_path / "a.parquet", events, origin=ORIGIN)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -127,7 +129,7 @@ def test_events_that_go_back_in_time_are_a_bug_of_the_writer(tmp_path: Path) -> 
 def test_a_recording_cut_short_is_refused_in_words(tmp_path: Path, kept_bytes: int) -> None:
     """Half a file is a usage fault that names it, not a stack trace."""
     path = tmp_path / "a.parquet"
-    write_recording(path, [MarketFundingRate(ts_ns=1, instrument="BTCUSDT", rate_ppb=1)], ORIGIN)
+    write_recording(path, [MarketFundingRate(ts_ns=1, instrument="BTCUSDT", rate_ppb=1)], origin=ORIGIN)
     path.write_bytes(path.read_bytes()[:kept_bytes])
     with pytest.raises(UsageFault, match=r"a\.parquet"):
         Recording(path)
@@ -140,7 +142,7 @@ def test_a_changed_byte_never_escapes_as_another_error(
     """Damage is either harmless or a usage fault, wherever it is."""
     path = tmp_path_factory.mktemp("recording") / "a.parquet"
     rates = [MarketFundingRate(ts_ns=ts_ns, instrument="BTCUSDT", rate_ppb=ts_ns) for ts_ns in range(100)]
-    write_recording(path, rates, ORIGIN)
+    write_recording(path, rates, origin=ORIGIN)
     content = bytearray(path.read_bytes())
     content[place % len(content)] = byte
     path.write_bytes(content)

@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agora.domain.events import MarketCandle, MarketDepth, MarketEvent, MarketFundingRate, MarketQuote, MarketTrade
+from agora.domain.events import (
+    MarketCandle,
+    MarketDepth,
+    MarketEvent,
+    MarketFundingRate,
+    MarketQuote,
+    MarketTrade,
+)
 from agora.domain.numbers import NS_PER_S
 from agora.venues.screen import NOTICE_INTERVAL_NS, STEPS_MAX, FaultTally, Reason, Screen
 
@@ -63,7 +70,11 @@ CASES = [
     ("a level of negative size", depth((1, 100, -1)), Reason.NOT_POSITIVE),
     ("a level without a price", depth((-1, 0, 5)), Reason.NOT_POSITIVE),
     ("a crossed snapshot", depth((1, 101, 5), (-1, 100, 5), is_snapshot=True), Reason.CROSSED),
-    ("a funding rate of 20 %", MarketFundingRate(ts_ns=1, instrument="BTCUSDT", rate_ppb=200_000_000), Reason.TOO_LARGE),
+    (
+        "a funding rate of 20 %",
+        MarketFundingRate(ts_ns=1, instrument="BTCUSDT", rate_ppb=200_000_000),
+        Reason.TOO_LARGE,
+    ),
     ("a normal funding rate", MarketFundingRate(ts_ns=1, instrument="BTCUSDT", rate_ppb=-100_000), None),
 ]
 
@@ -112,7 +123,9 @@ def test_jumps_that_disagree_confirm_nothing() -> None:
     """Random prices never become the reference, however many there are."""
     screen = Screen()
     screen.judge(trade(1_000))
-    assert {screen.judge(trade(price)) for price in (2_000, 3_000, 2_000, 4_000, 2_500)} == {Reason.ABSURD_JUMP}
+    assert {screen.judge(trade(price)) for price in (2_000, 3_000, 2_000, 4_000, 2_500)} == {
+        Reason.ABSURD_JUMP
+    }
 
 
 def test_instruments_are_judged_apart() -> None:
@@ -135,7 +148,7 @@ def test_whatever_prices_come_only_positive_ones_pass(prices: list[int]) -> None
 def test_the_first_of_a_reason_is_said_at_once_and_a_burst_once_in_ten_seconds() -> None:
     """Each drop is counted, the operator is told at most once per reason and ten seconds."""
     tally = FaultTally()
-    said = [tally.note("crossed", f"line {second}", second * NS_PER_S) for second in range(25)]
+    said = [tally.note("crossed", f"line {second}", ts_ns=second * NS_PER_S) for second in range(25)]
     told = [(event.ts_ns // NS_PER_S, event.count, event.sample) for event in said if event is not None]
     assert told == [(0, 1, "line 0"), (10, 10, "line 1"), (20, 10, "line 11")]
     rest = tally.flush(25 * NS_PER_S)
@@ -147,15 +160,15 @@ def test_the_first_of_a_reason_is_said_at_once_and_a_burst_once_in_ten_seconds()
 def test_reasons_are_limited_apart() -> None:
     """A burst of one reason does not hide the first of another."""
     tally = FaultTally()
-    assert tally.note("crossed", "a", 0) is not None
-    assert tally.note("ohlc", "b", 1) is not None
-    assert tally.note("crossed", "c", NOTICE_INTERVAL_NS - 1) is None
+    assert tally.note("crossed", "a", ts_ns=0) is not None
+    assert tally.note("ohlc", "b", ts_ns=1) is not None
+    assert tally.note("crossed", "c", ts_ns=NOTICE_INTERVAL_NS - 1) is None
 
 
 def test_a_venue_that_invents_reasons_is_bounded() -> None:
     """Memory does not grow with the number of words a feed brings."""
     tally = FaultTally()
     for number in range(1_000):
-        tally.note(f"reason {number}", "x" * 10_000, number)
+        tally.note(f"reason {number}", "x" * 10_000, ts_ns=number)
     assert len(tally.counts) <= 65
     assert sum(tally.counts.values()) == 1_000
