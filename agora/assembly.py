@@ -94,7 +94,9 @@ def _check_meaning(config: Config) -> None:
     if unknown:
         raise UsageFault(f"unknown trader {unknown[0]!r}; there are: {', '.join(sorted(TRADERS))}")
     if run.venue == "recorded" and not run.data:
-        raise UsageFault("--venue recorded needs --data FILE (a recording, or an original file; see docs/RECORDINGS.md)")
+        raise UsageFault(
+            "--venue recorded needs --data FILE (a recording, or an original file; see docs/RECORDINGS.md)"
+        )
     if run.venue != "recorded" and run.data:
         raise UsageFault(f"--data belongs to --venue recorded, not to --venue {run.venue}")
     if run.speed != "max" and float(run.speed) <= 0:
@@ -166,7 +168,9 @@ def _interval_s(run: RunSettings, source: RecordedSource | None) -> int:
         return recorded_s or TICK_INTERVAL_S_DEFAULT
     wanted_s = INTERVALS_S[run.interval]
     if recorded_s and (wanted_s < recorded_s or wanted_s % recorded_s):
-        raise UsageFault(f"--interval {run.interval}: the recording has candles of {recorded_s} s, which do not make it")
+        raise UsageFault(
+            f"--interval {run.interval}: the recording has candles of {recorded_s} s, which do not make it"
+        )
     return wanted_s
 
 
@@ -250,7 +254,9 @@ def rebuild(config: Config, record: RunStarted) -> Parts:
     """The desk and machine that a journal begins with: instruments are those it recorded, not those of today."""
     if config.config_hash() != record.config_hash:
         raise StartFault("config.json is not the one this run was started with (its hash differs)")
-    instruments = {item.symbol: item for item in (msgspec.convert(each, Instrument) for each in record.instruments)}
+    instruments = {
+        item.symbol: item for item in (msgspec.convert(each, Instrument) for each in record.instruments)
+    }
     run: RunSettings = config["run"]
     run_tag = run_tag_of(record.run_id)
     return Parts(
@@ -273,7 +279,9 @@ def run_tag_of(run_id: str) -> str:
 
 def config_of(stored: Mapping[str, Any]) -> Config:
     """The settings of a run from its `config.json`; raises `ConfigFaults` when they do not fit this version."""
-    values = {f"{section}.{key}": value for section, part in stored["values"].items() for key, value in part.items()}
+    values = {
+        f"{section}.{key}": value for section, part in stored["values"].items() for key, value in part.items()
+    }
     return load(SECTIONS, [Layer("config.json", values)], profile=DEFAULT_PROFILE)
 
 

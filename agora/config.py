@@ -31,9 +31,9 @@ INTERVALS_S = {"1s": 1, "5s": 5, "15s": 15, "30s": 30, "1m": 60, "5m": 300, "15m
 class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What is run, where and for how long."""
 
-    venue: Annotated[str, Meta(pattern="^(local|recorded)$", description="local (needs nothing) or recorded (needs data)")] = (
-        "local"
-    )
+    venue: Annotated[
+        str, Meta(pattern="^(local|recorded)$", description="local (needs nothing) or recorded (needs data)")
+    ] = "local"
     mode: Annotated[str, Meta(pattern="^paper$", description="paper: no real money")] = "paper"
     trader: Annotated[
         tuple[str, ...], Meta(min_length=1, max_length=1, description="the trader to run, by name")
@@ -42,21 +42,31 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
         tuple[str, ...], Meta(min_length=1, max_length=1, description="the instrument, e.g. BTCUSDT")
     ] = ("BTCUSDT",)
     interval: Annotated[
-        str, Meta(pattern="^(auto|1s|5s|15s|30s|1m|5m|15m|1h)$", description="bar length; auto: of the recorded candles, else 5s")
+        str,
+        Meta(
+            pattern="^(auto|1s|5s|15s|30s|1m|5m|15m|1h)$",
+            description="bar length; auto: of the recorded candles, else 5s",
+        ),
     ] = "auto"
     duration_minutes: Annotated[
-        float, Meta(
+        float,
+        Meta(
             ge=0,
             le=527_040,
             description="length in minutes of the run's clock; 0: the whole recording, 10 on a market without end",
-        )
+        ),
     ] = 0.0
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="seed of every random draw of the run")] = 1
     data: Annotated[
-        tuple[str, ...], Meta(max_length=1_000, description="recordings or original files for --venue recorded")
+        tuple[str, ...],
+        Meta(max_length=1_000, description="recordings or original files for --venue recorded"),
     ] = ()
     speed: Annotated[
-        str, Meta(pattern=r"^(max|\d{1,6}(\.\d{1,3})?)$", description="speed of a recording: max, or a factor of real time")
+        str,
+        Meta(
+            pattern=r"^(max|\d{1,6}(\.\d{1,3})?)$",
+            description="speed of a recording: max, or a factor of real time",
+        ),
     ] = "max"
     equity: Annotated[
         str, Meta(pattern=r"^[1-9]\d{0,11}(\.\d{1,8})?$", description="starting money in the quote currency")
@@ -67,14 +77,19 @@ class JournalSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How much disk the record of a run may take."""
 
     disk_budget_mb: Annotated[
-        int, Meta(ge=100, le=1_000_000, description="all journal files together; the oldest market data go first")
+        int,
+        Meta(ge=100, le=1_000_000, description="all journal files together; the oldest market data go first"),
     ] = 2_000
-    segment_mb: Annotated[int, Meta(ge=1, le=256, description="size at which a journal file is sealed and compressed")] = 16
+    segment_mb: Annotated[
+        int, Meta(ge=1, le=256, description="size at which a journal file is sealed and compressed")
+    ] = 16
 
 
 def merged_settings(name: str, *parts: type[msgspec.Struct]) -> type[msgspec.Struct]:
     """One section made of several settings structs (their keys are distinct)."""
-    fields = [(field.name, field.type, field.default) for part in parts for field in msgspec.structs.fields(part)]
+    fields = [
+        (field.name, field.type, field.default) for part in parts for field in msgspec.structs.fields(part)
+    ]
     return msgspec.defstruct(name, fields, frozen=True, kw_only=True, module=__name__)
 
 
@@ -170,7 +185,11 @@ def load(sections: Mapping[str, type[Any]], layers: list[Layer], *, profile: str
     for layer in [Layer(f"profile {profile}", PROFILES.get(profile, {})), *layers]:
         for key, value in layer.values.items():
             raw[key] = (value, layer.source)
-    known = {f"{name}.{field.name}": field for name, kind in sections.items() for field in msgspec.structs.fields(kind)}
+    known = {
+        f"{name}.{field.name}": field
+        for name, kind in sections.items()
+        for field in msgspec.structs.fields(kind)
+    }
     faults += [
         Fault(key, repr(value), _unknown_key(key, known), source)
         for key, (value, source) in raw.items()
@@ -188,12 +207,20 @@ def load(sections: Mapping[str, type[Any]], layers: list[Layer], *, profile: str
 def _unknown_key(key: str, known: Mapping[str, Any]) -> str:
     section = key.partition(".")[0]
     near = sorted(name for name in known if name.startswith(f"{section}."))
-    hint = f"keys of {section}: {', '.join(name.partition('.')[2] for name in near)}" if near else "no such section"
+    hint = (
+        f"keys of {section}: {', '.join(name.partition('.')[2] for name in near)}"
+        if near
+        else "no such section"
+    )
     return f"unknown key; {hint}"
 
 
 def _build(
-    name: str, kind: type[Any], raw: Mapping[str, tuple[Any, str]], sources: dict[str, str], faults: list[Fault]
+    name: str,
+    kind: type[Any],
+    raw: Mapping[str, tuple[Any, str]],
+    sources: dict[str, str],
+    faults: list[Fault],
 ) -> Any:
     """One section's struct, or None when something in it is wrong (then the faults say what)."""
     values: dict[str, Any] = {}
@@ -203,7 +230,9 @@ def _build(
         value, source = raw.get(key, (field.default, "default"))
         sources[key] = source
         try:
-            values[field.name] = msgspec.convert(_listed(value, field.type), field.type, strict=not isinstance(value, str))
+            values[field.name] = msgspec.convert(
+                _listed(value, field.type), field.type, strict=not isinstance(value, str)
+            )
         except msgspec.ValidationError as fault:
             faults.append(Fault(key, repr(value), f"{allowed(field.type)} ({fault})", source))
     if len(faults) > before:
@@ -233,7 +262,11 @@ def allowed(wanted: Any) -> str:
     )
     if meta is None:
         return name
-    bounds = [f"{word} {bound}" for word, bound in (("≥", meta.ge), (">", meta.gt), ("≤", meta.le), ("<", meta.lt)) if bound is not None]
+    bounds = [
+        f"{word} {bound}"
+        for word, bound in (("≥", meta.ge), (">", meta.gt), ("≤", meta.le), ("<", meta.lt))
+        if bound is not None
+    ]
     if meta.pattern:
         bounds.append(f"matching {meta.pattern}")
     return " ".join([name, *bounds])
@@ -288,7 +321,10 @@ def flag_layer(named: Mapping[str, Any], pairs: list[str]) -> Layer:
 
 def template(sections: Mapping[str, type[Any]], profile: str) -> str:
     """A commented settings file with every key at the profile's value, commented out where it is the default."""
-    lines = [f"# Settings of Agora, profile {profile}. Unset keys keep their defaults; an unknown key is an error.", ""]
+    lines = [
+        f"# Settings of Agora, profile {profile}. Unset keys keep their defaults; an unknown key is an error.",
+        "",
+    ]
     changes = PROFILES[profile]
     for name, kind in sections.items():
         lines += [f"[{name}]"]

@@ -16,8 +16,8 @@ import msgspec
 
 from agora import assembly, audit
 from agora.config import Config, JournalSettings
-from agora.domain.errors import DamagedJournal, JournalFault, StartFault
-from agora.domain.events import ErrorSeen, OperatorCommand, RunResumed, RunStarted
+from agora.domain.errors import DamagedJournal, StartFault
+from agora.domain.events import OperatorCommand, RunResumed, RunStarted
 from agora.engine.ports import Clock
 from agora.engine.state import Phase
 from agora.journal import checkpoint
@@ -28,19 +28,25 @@ from agora.journal.recovery import Recovered, recover
 from agora.journal.store import Limits
 from agora.kernels import fills, indicators
 from agora.report.collector import Collector
-from agora.session import recovery, terminal
-from agora.session.clock import monotonic_ns, utc_text
+from agora.session import lifetime, recovery, terminal
+from agora.session.clock import PacedClock, monotonic_ns, utc_text
 from agora.session.controls import ProcessControls
-from agora.session.folder import CONFIG_FILE, KILL_FILE, LOCK_FILE, Home, Latch, Lock, read_json, write_private
+from agora.session.folder import (
+    CONFIG_FILE,
+    KILL_FILE,
+    LOCK_FILE,
+    Home,
+    Latch,
+    Lock,
+    read_json,
+    write_private,
+)
 from agora.session.keeper import CheckpointKeeper, Saved
-from agora.session.reconcile import reconcile
 from agora.session.runner import POLL_NS, Runner
 from agora.venues.paper import PaperVenue
 
-LOGGER = logging.getLogger("agora")
 # A run without a clock of its own is never polled by time; it looks at its controls between events.
 NEVER_POLL_NS = 2**61
-LAG_PROBE_S = 0.1
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +92,7 @@ def run_new(config: Config, options: Options) -> Outcome:
         compile_kernels(options)
         run_tag = secrets.token_hex(4)
         parts = assembly.build_parts(config, run_tag)
-        folder = _new_folder(config, options, run_tag)
+        folder = _new_folder(config, options, run_tag=run_tag)
         held.callback(Lock(folder / LOCK_FILE, f"run folder {folder}").release)
         write_private(folder / CONFIG_FILE, config_json(config))
         home.point_latest(folder)
@@ -100,7 +106,9 @@ def resume(folder: Path, options: Options) -> Outcome:
         config = assembly.config_of(read_json(folder / CONFIG_FILE))
         _refuse_closed_account(options)
         if (folder / KILL_FILE).exists():
-            raise StartFault(f"kill file {folder / KILL_FILE} is still there: `agora reset {folder.name}` removes it")
+            raise StartFault(
+                f"kill file {folder / KILL_FILE} is still there: `agora reset {folder.name}` removes it"
+            )
         _lock_account(options, held)
         held.callback(Lock(folder / LOCK_FILE, f"run folder {folder}").release)
         compile_kernels(options)
@@ -136,7 +144,9 @@ def compile_kernels(options: Options) -> None:
     fills.warm_up()
     indicators.warm_up()
     if is_cold and not options.is_quiet:
-        sys.stderr.write(f"compiled in {(monotonic_ns() - start_ns) / 1e9:.1f} s, kept in {options.home.cache}\n")
+        sys.stderr.write(
+            f"compiled in {(monotonic_ns() - start_ns) / 1e9:.1f} s, kept in {options.home.cache}\n"
+        )
 
 
 def config_json(config: Config) -> bytes:
@@ -145,14 +155,14 @@ def config_json(config: Config) -> bytes:
     return msgspec.json.format(msgspec.json.encode(stored, order="sorted"), indent=2)
 
 
-def _new_folder(config: Config, options: Options, run_tag: str) -> Path:
+def _new_folder(config: Config, options: Options, *, run_tag: str) -> Path:
     if options.run_dir is not None:
         folder = options.run_dir.expanduser().resolve()
         if folder.exists() and any(folder.iterdir()):
             raise StartFault(f"run folder {folder} is not empty; `--resume` continues a run")
     else:
         run = config["run"]
-        stamp = utc_text(assembly.PacedClock().wall_ns(), "%Y%m%dT%H%M%SZ")
+        stamp = utc_text(PacedClock().wall_ns(), "%Y%m%dT%H%M%SZ")
         folder = options.home.runs / f"{stamp}-{run.venue}-{'+'.join(run.trader)}-{run_tag}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -186,7 +196,9 @@ def _open_old(folder: Path, config: Config) -> Opened:
     recovered = recover(disk, after=newest)
     first = next(iter(read_records(disk)), None)
     if first is None or not isinstance(first.event, RunStarted):
-        raise DamagedJournal(f"{folder}: the journal does not begin with run.started; nothing can be continued")
+        raise DamagedJournal(
+            f"{folder}: the journal does not begin with run.started; nothing can be continued"
+        )
     parts = assembly.rebuild(config, first.event)
     if newest is not None:
         saved = msgspec.json.decode(newest.state, type=Saved)
@@ -197,7 +209,9 @@ def _open_old(folder: Path, config: Config) -> Opened:
     if state.phase is Phase.ENDED:
         raise StartFault(f"run {folder.name} has ended ({state.end_reason}); there is nothing to resume")
     if state.breakers:
-        raise StartFault(f"breaker {', '.join(sorted(state.breakers))} is tripped: `agora reset {folder.name}` first")
+        raise StartFault(
+            f"breaker {', '.join(sorted(state.breakers))} is tripped: `agora reset {folder.name}` first"
+        )
     parts.source = assembly.open_source(config)
     clock = assembly.build_clock(parts, now_ns=state.now_ns)
     return Opened(
@@ -222,7 +236,7 @@ def _conduct(open_run: Callable[[], Opened], options: Options, folder: Path) -> 
     """Run the loop, then the report; whatever happens, the report says it."""
     with _logging(folder, options):
         opened = open_run()
-        asyncio.run(_run(opened, options))
+        _live(opened, options)
         _latch(opened, options)
         if opened.collector is None:
             report = audit.report_run(folder)
@@ -231,68 +245,29 @@ def _conduct(open_run: Callable[[], Opened], options: Options, folder: Path) -> 
     return Outcome(folder, report["exit_code"], report)
 
 
-async def _run(opened: Opened, options: Options) -> None:
-    """The loop with its signals and its probe; closes venue and journal in that order."""
+def _live(opened: Opened, options: Options) -> None:
+    """The loop of a real process: signals, files and health, the live line, checkpoints."""
     controls = ProcessControls(opened.folder, options.home.kill_file, monotonic_ns=monotonic_ns)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, controls.on_signal, number)
-    progress = terminal.Progress(monotonic_ns=monotonic_ns, is_quiet=options.is_quiet, is_json=options.is_json_logs)
-    runner = Runner(opened.parts.desk, opened.venue, opened.log, opened.clock)
+    progress = terminal.Progress(
+        monotonic_ns=monotonic_ns, is_quiet=options.is_quiet, is_json=options.is_json_logs
+    )
+    runner = Runner(opened.parts.desk, opened.venue, journal=opened.log, clock=opened.clock)
     runner.observers = [terminal.LogTeller(), progress]
     if opened.collector is not None:
         runner.observers.insert(0, opened.collector)
-    keeper = CheckpointKeeper(opened.disk, opened.parts.machine, monotonic_ns=monotonic_ns)
-    probe = asyncio.create_task(_probe_lag(controls))
-    try:
-        await _begin(runner, opened)
-        poll_ns = POLL_NS if opened.parts.is_paced else NEVER_POLL_NS
-        await _run_guarded(runner, controls, keeper, poll_ns)
-    finally:
-        probe.cancel()
-        progress.close()
-        await opened.venue.close()
-        with contextlib.suppress(JournalFault):  # told by the report: exit code 7
-            await opened.log.close()
-
-
-async def _begin(runner: Runner, opened: Opened) -> None:
-    """First record of a new run, or everything that a crash left undone."""
-    if opened.restored is None:
-        await runner.take(opened.first)
-        await runner.journal.commit()
-        return
-    for event in opened.restored.replayed.pending:
-        runner.journal.append(event)
-    await runner.take(opened.first)
-    opened.venue.deliver(
-        [msgspec.structs.replace(event, ts_ns=opened.first.ts_ns) for event in opened.restored.lost]
+    cast = lifetime.Cast(
+        runner=runner,
+        controls=controls,
+        keeper=CheckpointKeeper(opened.disk, opened.parts.machine, monotonic_ns=monotonic_ns),
+        first=opened.first,
+        restored=opened.restored,
+        poll_ns=POLL_NS if opened.parts.is_paced else NEVER_POLL_NS,
     )
-    for event in await opened.venue.receive(opened.first.ts_ns, floor_ns=opened.first.ts_ns) if opened.restored.lost else ():
-        await runner.take(event)
-    await reconcile(runner)
-
-
-async def _run_guarded(runner: Runner, controls: ProcessControls, keeper: CheckpointKeeper, poll_ns: int) -> None:
-    """The edge of the run: a bug of ours closes it in order, once."""
-    try:
-        await runner.run(controls, keeper, poll_ns=poll_ns)
-    except (asyncio.CancelledError, KeyboardInterrupt):
-        raise
-    except Exception as fault:
-        LOGGER.exception("a bug of ours: the run ends")
-        now_ns = runner.desk.state.now_ns
-        await runner.take(ErrorSeen(ts_ns=now_ns, where="step", detail=f"{type(fault).__name__}: {fault}"))
-        await runner.take(OperatorCommand(ts_ns=now_ns, command="bug", reason=f"{type(fault).__name__}: {fault}"))
-        await runner.run(controls, keeper, poll_ns=poll_ns)
-
-
-async def _probe_lag(controls: ProcessControls) -> None:
-    """Measure how late the event loop wakes."""
-    while True:
-        before_ns = monotonic_ns()
-        await asyncio.sleep(LAG_PROBE_S)
-        controls.measure_lag(monotonic_ns() - before_ns - int(LAG_PROBE_S * 1e9))
+    with asyncio.Runner() as loop_runner:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop_runner.get_loop().add_signal_handler(number, controls.on_signal, number)
+        loop_runner.run(lifetime.live_measured(cast, monotonic_ns=monotonic_ns, on_lag=controls.measure_lag))
+    progress.close()
 
 
 def _latch(opened: Opened, options: Options) -> None:
@@ -311,7 +286,9 @@ def _logging(folder: Path, options: Options) -> Iterator[None]:
     console.setLevel(logging.INFO if options.is_json_logs else logging.WARNING)
     if options.is_quiet:
         console.setLevel(logging.ERROR)
-    console.setFormatter(terminal.JsonLines() if options.is_json_logs else logging.Formatter("%(levelname)s %(message)s"))
+    console.setFormatter(
+        terminal.JsonLines() if options.is_json_logs else logging.Formatter("%(levelname)s %(message)s")
+    )
     root = logging.getLogger("agora")
     root.setLevel(logging.INFO)
     root.propagate = False
@@ -343,10 +320,11 @@ def reset_run(folder: Path, reason: str) -> list[str]:
         tripped = sorted(state.breakers)
         clock = assembly.build_clock(parts, now_ns=state.now_ns)
         command = OperatorCommand(ts_ns=max(clock.now_ns(), state.now_ns), command="reset", reason=reason)
-        asyncio.run(_append(parts, clock, open_log(disk, wall_ns=clock.wall_ns, after=recovered), command))
+        runner = Runner(
+            parts.desk,
+            assembly.build_venue(parts, clock),
+            journal=open_log(disk, wall_ns=clock.wall_ns, after=recovered),
+            clock=clock,
+        )
+        asyncio.run(runner.take_last(command))
         return tripped
-
-
-async def _append(parts: assembly.Parts, clock: Clock, log: Log, command: OperatorCommand) -> None:
-    await Runner(parts.desk, assembly.build_venue(parts, clock), log, clock).take(command)
-    await log.close()

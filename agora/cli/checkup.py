@@ -25,11 +25,27 @@ def checkup(home_path: Path) -> list[dict[str, Any]]:
     latches = home.latches()
     return [
         _finding("Python", sys.version_info >= PYTHON_MIN, platform.python_version()),
-        _finding("AGORA_HOME", os.access(parent, os.W_OK), f"{home.path}{'' if home.path.exists() else ' (will be made)'}"),
+        _finding(
+            "AGORA_HOME",
+            os.access(parent, os.W_OK),
+            f"{home.path}{'' if home.path.exists() else ' (will be made)'}",
+        ),
         _finding("disk", free_mb >= DISK_FREE_MB_MIN, f"{free_mb} MB free, {DISK_FREE_MB_MIN} wanted"),
-        _finding("compile cache", True, f"{kernels} kernels" if kernels else "empty: the first run compiles for some seconds"),
-        _finding("kill file", not home.kill_file.exists(), f"{home.kill_file}{' is there' if home.kill_file.exists() else ' is not there'}"),
-        _finding("breakers", not latches, "; ".join(f"{x.account}: {x.breaker} of {x.run_id}" for x in latches) or "none tripped"),
+        _finding(
+            "compile cache",
+            True,
+            f"{kernels} kernels" if kernels else "empty: the first run compiles for some seconds",
+        ),
+        _finding(
+            "kill file",
+            not home.kill_file.exists(),
+            f"{home.kill_file}{' is there' if home.kill_file.exists() else ' is not there'}",
+        ),
+        _finding(
+            "breakers",
+            not latches,
+            "; ".join(f"{x.account}: {x.breaker} of {x.run_id}" for x in latches) or "none tripped",
+        ),
     ]
 
 

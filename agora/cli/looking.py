@@ -25,7 +25,9 @@ def register(app: typer.Typer, runs_app: typer.Typer, data_app: typer.Typer) -> 
     runs_app.command("clean", epilog="Example: agora runs clean --older-than 30 --dry-run")(runs_clean)
     runs_app.command("archive", epilog="Example: agora runs archive latest --out run.tar.gz")(runs_archive)
     runs_app.command("restore", epilog="Example: agora runs restore run.tar.gz")(runs_restore)
-    data_app.command("import", epilog="Example: agora data import candles.feather funding.feather --out btc.parquet")(data_import)
+    data_app.command(
+        "import", epilog="Example: agora data import candles.feather funding.feather --out btc.parquet"
+    )(data_import)
     data_app.command("show", epilog="Example: agora data show btc.parquet")(data_show)
 
 
@@ -104,7 +106,11 @@ def runs_list(json: Json = False) -> None:
     from agora.cli.housekeeping import list_runs
 
     rows = list_runs(home_path())
-    show(rows, is_json=json, text=lambda: "\n".join(f"{r['run']}  {r['state']}  {r['size_mb']} MB" for r in rows) or "no runs yet")
+    show(
+        rows,
+        is_json=json,
+        text=lambda: "\n".join(f"{r['run']}  {r['state']}  {r['size_mb']} MB" for r in rows) or "no runs yet",
+    )
 
 
 def runs_clean(
@@ -117,12 +123,18 @@ def runs_clean(
 
     names = clean_runs(home_path(), older_than_days=older_than, is_dry=dry_run)
     word = "would delete" if dry_run else "deleted"
-    show({"runs": names, "dry_run": dry_run}, is_json=json, text=lambda: "\n".join(f"{word} {n}" for n in names) or "nothing to delete")
+    show(
+        {"runs": names, "dry_run": dry_run},
+        is_json=json,
+        text=lambda: "\n".join(f"{word} {n}" for n in names) or "nothing to delete",
+    )
 
 
 def runs_archive(
     name: Run = "latest",
-    out: Annotated[Path | None, typer.Option(help="The archive; RUN.tar.gz in the present folder by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The archive; RUN.tar.gz in the present folder by default.")
+    ] = None,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
@@ -131,7 +143,11 @@ def runs_archive(
 
     folder = _folder(name)
     facts = archive_run(folder, out or Path(f"{folder.name}.tar.gz"), is_dry=dry_run)
-    show(facts, is_json=json, text=lambda: f"{facts['files']} files, {facts['bytes']} bytes: {facts['archive']}")
+    show(
+        facts,
+        is_json=json,
+        text=lambda: f"{facts['files']} files, {facts['bytes']} bytes: {facts['archive']}",
+    )
 
 
 def runs_restore(

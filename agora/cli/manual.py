@@ -16,12 +16,14 @@ def settings_table() -> list[dict[str, Any]]:
     for section, kind in SECTIONS.items():
         for field in msgspec.structs.fields(kind):
             key = f"{section}.{field.name}"
-            rows.append({
-                "key": key,
-                "environment": f"{ENV_PREFIX}{section.upper()}{ENV_SEPARATOR}{field.name.upper()}",
-                "default": field.default,
-                "allowed": allowed(field.type),
-                "meaning": description(field.type),
-                "profiles": {name: changes[key] for name, changes in PROFILES.items() if key in changes},
-            })
+            rows.append(
+                {
+                    "key": key,
+                    "environment": f"{ENV_PREFIX}{section.upper()}{ENV_SEPARATOR}{field.name.upper()}",
+                    "default": field.default,
+                    "allowed": allowed(field.type),
+                    "meaning": description(field.type),
+                    "profiles": {name: changes[key] for name, changes in PROFILES.items() if key in changes},
+                }
+            )
     return rows

@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 _TEXT = dict[str, str]
 Trader = Annotated[list[str] | None, typer.Option("--trader", help="Trader by name: trend, ema_cross.")]
 Symbol = Annotated[list[str] | None, typer.Option("--symbol", help="Instrument, e.g. BTCUSDT.")]
-Interval = Annotated[str | None, typer.Option(help="Bar length: 1s 5s 15s 30s 1m 5m 15m 1h; auto by default.")]
+Interval = Annotated[
+    str | None, typer.Option(help="Bar length: 1s 5s 15s 30s 1m 5m 15m 1h; auto by default.")
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of every random draw.")]
 Data = Annotated[list[str] | None, typer.Option("--data", help="Recording or original file; repeatable.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting: section.key=value; repeatable.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).")]
 Profile = Annotated[str | None, typer.Option(help="cautious, balanced or aggressive.")]
-RunDir = Annotated[Path | None, typer.Option("--run-dir", help="Folder of the run instead of AGORA_HOME/runs/….")]
+RunDir = Annotated[
+    Path | None, typer.Option("--run-dir", help="Folder of the run instead of AGORA_HOME/runs/….")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; only the outcome and errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the final report as JSON.")]
 
@@ -37,12 +41,16 @@ def run(  # noqa: PLR0913  the flags of CONTRACT 2
     *,
     config: ConfigFile = None,
     profile: Profile = None,
-    venue: Annotated[str | None, typer.Option(help="local (needs nothing) or recorded (needs --data).")] = None,
+    venue: Annotated[
+        str | None, typer.Option(help="local (needs nothing) or recorded (needs --data).")
+    ] = None,
     mode: Annotated[str | None, typer.Option(help="paper: no real money.")] = None,
     trader: Trader = None,
     symbol: Symbol = None,
     interval: Interval = None,
-    duration: Annotated[float | None, typer.Option(help="Minutes of the run's clock, fractions allowed.")] = None,
+    duration: Annotated[
+        float | None, typer.Option(help="Minutes of the run's clock, fractions allowed.")
+    ] = None,
     max_trades: Annotated[int | None, typer.Option(help="End after so many completed trades.")] = None,
     seed: Seed = None,
     data: Data = None,
@@ -93,7 +101,9 @@ def backtest(  # noqa: PLR0913  the flags of CONTRACT 2
     trader: Trader = None,
     symbol: Symbol = None,
     interval: Interval = None,
-    duration: Annotated[float | None, typer.Option(help="Minutes of recorded time; the whole by default.")] = None,
+    duration: Annotated[
+        float | None, typer.Option(help="Minutes of recorded time; the whole by default.")
+    ] = None,
     seed: Seed = None,
     run_dir: RunDir = None,
     set_: Set = None,
@@ -165,10 +175,12 @@ def outcome_text(report: dict[str, Any]) -> str:
     """A run's outcome in a few lines."""
     flat = "flat" if report["flat"] else "NOT FLAT: " + "; ".join(report["residual"])
     orders = report["orders"]
-    return "\n".join([
-        f"{report['run_id']}: {report['status']} ({report['stopped_reason']}), {flat}",
-        f"net {report['pnl_net']} = gross {report['pnl_gross']} - fees {report['fees']} + funding {report['funding']}"
-        f"   equity {report['equity_start']} -> {report['equity_end']}",
-        f"trades {report['trades']}  orders {orders['intended']}  fills {orders['filled']}  refused {orders['refused']}"
-        f"  decisions {report['decisions']}  market events {report['market_events']}  malformed {report['malformed']}",
-    ])
+    return "\n".join(
+        [
+            f"{report['run_id']}: {report['status']} ({report['stopped_reason']}), {flat}",
+            f"net {report['pnl_net']} = gross {report['pnl_gross']} - fees {report['fees']} + funding {report['funding']}"
+            f"   equity {report['equity_start']} -> {report['equity_end']}",
+            f"trades {report['trades']}  orders {orders['intended']}  fills {orders['filled']}  refused {orders['refused']}"
+            f"  decisions {report['decisions']}  market events {report['market_events']}  malformed {report['malformed']}",
+        ]
+    )

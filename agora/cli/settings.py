@@ -9,7 +9,9 @@ import typer
 
 from agora.cli.common import JSON_FLAG, environment, home_path, say, show, warn
 
-File = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML); AGORA_HOME/config.toml if it exists.")]
+File = Annotated[
+    Path | None, typer.Option("--config", help="Settings file (TOML); AGORA_HOME/config.toml if it exists.")
+]
 Profile = Annotated[str | None, typer.Option(help="cautious, balanced or aggressive.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="section.key=value; repeatable.")]
 Json = Annotated[bool, JSON_FLAG]
@@ -43,7 +45,11 @@ def show_settings(config: File = None, profile: Profile = None, set_: Set = None
         for section, part in effective.values().items()
         for key, value in part.items()
     }
-    show(facts, is_json=json, text=lambda: "\n".join(f"{k} = {v['value']}   [{v['source']}]" for k, v in facts.items()))
+    show(
+        facts,
+        is_json=json,
+        text=lambda: "\n".join(f"{k} = {v['value']}   [{v['source']}]" for k, v in facts.items()),
+    )
 
 
 def check(config: File = None, profile: Profile = None, set_: Set = None, json: Json = False) -> None:
@@ -57,7 +63,9 @@ def check(config: File = None, profile: Profile = None, set_: Set = None, json: 
         _load(config, profile, set_)
     except ConfigFaults as found:
         message = str(found)
-        faults = [{"key": f.key, "value": f.value, "allowed": f.allowed, "source": f.source} for f in found.faults]
+        faults = [
+            {"key": f.key, "value": f.value, "allowed": f.allowed, "source": f.source} for f in found.faults
+        ]
     except UsageFault as found:
         message = str(found)
         faults = [{"key": "", "value": "", "allowed": message, "source": ""}]
@@ -70,11 +78,17 @@ def schema(json: Json = False) -> None:
     from agora.cli.manual import settings_table
 
     rows = settings_table()
-    show(rows, is_json=json, text=lambda: "\n".join(f"{r['key']} = {r['default']}  {r['allowed']}: {r['meaning']}" for r in rows))
+    show(
+        rows,
+        is_json=json,
+        text=lambda: "\n".join(f"{r['key']} = {r['default']}  {r['allowed']}: {r['meaning']}" for r in rows),
+    )
 
 
 def init(
-    path: Annotated[Path | None, typer.Argument(help="Where to write; AGORA_HOME/config.toml by default.")] = None,
+    path: Annotated[
+        Path | None, typer.Argument(help="Where to write; AGORA_HOME/config.toml by default.")
+    ] = None,
     profile: Profile = "balanced",
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
@@ -99,7 +113,13 @@ def doctor(json: Json = False) -> None:
     from agora.cli.checkup import checkup
 
     findings = checkup(home_path())
-    show(findings, is_json=json, text=lambda: "\n".join(f"{'ok  ' if f['ok'] else 'FAIL'} {f['what']}: {f['found']}" for f in findings))
+    show(
+        findings,
+        is_json=json,
+        text=lambda: "\n".join(
+            f"{'ok  ' if f['ok'] else 'FAIL'} {f['what']}: {f['found']}" for f in findings
+        ),
+    )
     if not all(finding["ok"] for finding in findings):
         warn("agora: a run would not start; see the lines marked FAIL")
         raise typer.Exit(3)

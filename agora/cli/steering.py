@@ -64,5 +64,8 @@ def reset(name: Run = "latest", reason: Reason = "operator", json: Json = False)
             _send(name, "reset", reason)
         else:
             re_armed = launch.reset_run(folder, reason)
-    facts = {"opened": [f"{latch.account}: {latch.breaker} of {latch.run_id}" for latch in opened], "re_armed": re_armed}
+    facts = {
+        "opened": [f"{latch.account}: {latch.breaker} of {latch.run_id}" for latch in opened],
+        "re_armed": re_armed,
+    }
     show(facts, is_json=json, text=lambda: "; ".join(facts["opened"] + re_armed) or "nothing was tripped")

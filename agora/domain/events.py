@@ -26,7 +26,9 @@ class Role(StrEnum):
 # Market data: recorded in market.jsonl.
 
 
-class MarketCandle(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag="market.candle"):
+class MarketCandle(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag="market.candle"
+):
     """A closed bar; `ts_ns` is its end. `is_history` marks warm-up bars from before the run, never traded on."""
 
     ts_ns: int
@@ -70,7 +72,9 @@ class MarketDepth(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field
     is_snapshot: bool = False
 
 
-class MarketFundingRate(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag="market.funding_rate"):
+class MarketFundingRate(
+    msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag="market.funding_rate"
+):
     """The rate settled at `ts_ns`, parts per billion of notional; positive is paid by longs."""
 
     ts_ns: int
@@ -224,7 +228,9 @@ class OrderIntent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     parent: str = ""
 
 
-class OrderCancelIntent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="order.cancel_intent"):
+class OrderCancelIntent(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="order.cancel_intent"
+):
     """A cancel we are about to send, durable first."""
 
     ts_ns: int
@@ -334,7 +340,9 @@ class OrderAmended(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
     trigger_ticks: int
 
 
-class OrderAmendRejected(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="order.amend_rejected"):
+class OrderAmendRejected(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="order.amend_rejected"
+):
     """The order stays as it was."""
 
     ts_ns: int

@@ -43,7 +43,9 @@ def add_price(market: Market, *, price_ticks: int, size_lots: int, now_ns: int, 
     bar = market.bar
     if bar is None:
         interval_ns = interval_s * NS_PER_S
-        market.bar = Bar(now_ns - now_ns % interval_ns, price_ticks, price_ticks, price_ticks, price_ticks, size_lots)
+        market.bar = Bar(
+            now_ns - now_ns % interval_ns, price_ticks, price_ticks, price_ticks, price_ticks, size_lots
+        )
         return
     if price_ticks > bar.high_ticks:
         bar.high_ticks = price_ticks
@@ -58,7 +60,9 @@ def add_candle(market: Market, candle: MarketCandle) -> None:
     bar = market.bar
     open_ts_ns = candle.ts_ns - candle.interval_s * NS_PER_S
     if bar is None or bar.volume_lots == 0 and bar.open_ts_ns > open_ts_ns:
-        market.bar = Bar(open_ts_ns, candle.open_ticks, candle.high_ticks, candle.low_ticks, candle.close_ticks)
+        market.bar = Bar(
+            open_ts_ns, candle.open_ticks, candle.high_ticks, candle.low_ticks, candle.close_ticks
+        )
         market.bar.volume_lots = candle.volume_lots
         return
     bar.high_ticks = max(bar.high_ticks, candle.high_ticks)

@@ -245,7 +245,9 @@ def on_amended(desk: Desk, event: OrderAmended) -> None:
 
 def on_amend_rejected(desk: Desk, event: OrderAmendRejected) -> None:
     """The order stays as it was; the trader sees it unchanged and may ask again."""
-    desk.record(Warned(ts_ns=desk.state.now_ns, what="amend_rejected", detail=f"{event.client_id}: {event.reason}"))
+    desk.record(
+        Warned(ts_ns=desk.state.now_ns, what="amend_rejected", detail=f"{event.client_id}: {event.reason}")
+    )
 
 
 def on_fill(desk: Desk, event: OrderFilled) -> bool:
@@ -260,7 +262,9 @@ def on_fill(desk: Desk, event: OrderFilled) -> bool:
     if order is None:
         order = _adopt(desk, event)
     order.filled_lots += event.fill_size_lots
-    assert order.filled_lots <= order.size_lots, f"{order.client_id} filled {order.filled_lots} of {order.size_lots}"
+    assert order.filled_lots <= order.size_lots, (
+        f"{order.client_id} filled {order.filled_lots} of {order.size_lots}"
+    )
     order.venue_id = order.venue_id or event.venue_id
     change = OrderChange.FILL_REST if order.remaining_lots == 0 else OrderChange.FILL_PART
     status = next_status(order.status, change)
@@ -273,7 +277,9 @@ def on_fill(desk: Desk, event: OrderFilled) -> bool:
 
 def _adopt(desk: Desk, event: OrderFilled) -> Order:
     """An execution the venue made on its own (liquidation): real money, so it is booked, and said aloud."""
-    desk.record(Warned(ts_ns=desk.state.now_ns, what="foreign_fill", detail=f"{event.purpose} {event.client_id}"))
+    desk.record(
+        Warned(ts_ns=desk.state.now_ns, what="foreign_fill", detail=f"{event.purpose} {event.client_id}")
+    )
     order = Order(
         client_id=event.client_id,
         number=0,

@@ -16,9 +16,16 @@ class WatchdogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Limits on time and on the number of trades."""
 
     stale_timeout_s: Annotated[
-        int, Meta(ge=1, le=3_600, description="no usable market data for this long (beyond a candle's length) ends the run")
+        int,
+        Meta(
+            ge=1,
+            le=3_600,
+            description="no usable market data for this long (beyond a candle's length) ends the run",
+        ),
     ] = 30
-    max_trades: Annotated[int, Meta(ge=0, le=1_000_000, description="completed trades after which the run ends (0: no limit)")] = 0
+    max_trades: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="completed trades after which the run ends (0: no limit)")
+    ] = 0
 
 
 class Duration:

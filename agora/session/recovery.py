@@ -131,7 +131,9 @@ class Restored(msgspec.Struct):
     lost: Sequence[Event]
 
 
-def restore(desk: Desk, machine: Machine, records: Iterable[Record], *, observers: Sequence[Any] = ()) -> Restored:
+def restore(
+    desk: Desk, machine: Machine, records: Iterable[Record], *, observers: Sequence[Any] = ()
+) -> Restored:
     """Replay the journal on desk and machine; raises `DamagedJournal` when the run cannot be continued from it."""
     again = MachineReplay(desk, machine)
 

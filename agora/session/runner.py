@@ -123,7 +123,7 @@ def order_facts(desk: Desk, event: Event) -> dict[str, Any] | None:
 class Runner:
     """One run from its first event to its last."""
 
-    def __init__(self, desk: Desk, venue: Venue, journal: Journal, clock: Clock) -> None:
+    def __init__(self, desk: Desk, venue: Venue, *, journal: Journal, clock: Clock) -> None:
         self.desk = desk
         self.venue = venue
         self.journal = journal
@@ -146,7 +146,7 @@ class Runner:
             await keeper.keep_if_due(self)
             turns += 1
             if self.journal.is_full:
-                await self._commit()
+                await self.make_durable()
             if turns % EVENTS_PER_TURN == 0:
                 await asyncio.sleep(0)
 
@@ -163,36 +163,39 @@ class Runner:
     async def take(self, event: Event) -> None:
         """Record an event, step, and carry out what follows."""
         journal = self.journal
-        journal.append(event, order_facts(self.desk, event) if isinstance(event, _ORDER_EVENTS) else None)
+        self.record(event)
         wall_ns = journal.last_wall_ns
         effects = step(self.desk, event)
-        leaving = self._record(effects) if effects else ()
+        leaving = self._record_outputs(effects) if effects else ()
         done_wall_ns = journal.last_wall_ns if effects else None
         for observer in self.observers:
-            observer.after_step(
-                self.desk, event, wall_ns=wall_ns, done_wall_ns=done_wall_ns, effects=effects
-            )
+            observer.after_step(self.desk, event, wall_ns=wall_ns, done_wall_ns=done_wall_ns, effects=effects)
         if leaving:
             await self.perform(leaving)
 
-    def _record(self, effects: list[Effect]) -> list[Leaving]:
+    def _record_outputs(self, effects: list[Effect]) -> list[Leaving]:
         """Journal what was decided; return what has to leave."""
         leaving: list[Leaving] = []
         for effect in effects:
             if isinstance(effect, Send | Change | Confirm):
                 leaving.append(effect)
             elif not isinstance(effect, Halt):
-                facts = order_facts(self.desk, effect) if isinstance(effect, _ORDER_EVENTS) else None
-                self.journal.append(effect, facts)
+                self.record(effect)
         return leaving
+
+    def record(self, event: Event) -> None:
+        """Put an event into the journal, order events with their readable facts."""
+        self.journal.append(
+            event, order_facts(self.desk, event) if isinstance(event, _ORDER_EVENTS) else None
+        )
 
     async def perform(self, leaving: list[Leaving]) -> None:
         """Let effects leave once everything before them is durable."""
-        is_durable = await self._commit()
+        is_durable = await self.make_durable()
         for effect in leaving:
             await self._let_leave(effect, is_durable=is_durable)
 
-    async def _commit(self) -> bool:
+    async def make_durable(self) -> bool:
         """Make everything durable; False when the disk is dead, which ends the run."""
         try:
             await self.journal.commit()
@@ -219,6 +222,11 @@ class Runner:
         now_ns = self._now_ns()
         await self.take(OrderSent(ts_ns=now_ns, client_id=order.client_id))
         self.venue.send(order, now_ns)
+
+    async def take_last(self, event: Event) -> None:
+        """Take one event into a run that is not going on, and close its journal."""
+        await self.take(event)
+        await self.journal.close()
 
     async def account(self) -> Reconcile:
         """What the venue says we hold, as an event of now."""

@@ -84,9 +84,13 @@ class JsonLines(logging.Formatter):
 
 def open_log_file(folder: Path, *, is_json: bool) -> logging.Handler:
     """`run.log` of a run, rotated within a fixed budget."""
-    handler = RotatingFileHandler(folder / "run.log", maxBytes=LOG_BYTES_MAX, backupCount=LOG_FILES_KEPT, encoding="utf-8")
+    handler = RotatingFileHandler(
+        folder / "run.log", maxBytes=LOG_BYTES_MAX, backupCount=LOG_FILES_KEPT, encoding="utf-8"
+    )
     (folder / "run.log").chmod(0o600)
-    handler.setFormatter(JsonLines() if is_json else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(
+        JsonLines() if is_json else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
+    )
     return handler
 
 
@@ -111,7 +115,9 @@ def _log(event: Event) -> None:
     if level is None:
         return
     fields = msgspec.to_builtins(event)
-    words = " ".join(f"{name}={value}" for name, value in fields.items() if name not in ("kind", "ts_ns", "instruments"))
+    words = " ".join(
+        f"{name}={value}" for name, value in fields.items() if name not in ("kind", "ts_ns", "instruments")
+    )
     LOGGER.log(level, "%s %s", kind_of(event), words, extra={"fields": fields})
 
 
@@ -124,7 +130,9 @@ class Progress:
         self._next_ns = 0
         self._events_seen = 0
         console = Console(stderr=True)
-        self._live = Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
+        self._live = (
+            Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
+        )
         self._is_silent = is_quiet
         if self._live is not None and not is_quiet and not is_json:
             self._live.start()

@@ -54,7 +54,9 @@ class Inbox:
             dropped, self._dropped = self._dropped, 0
             return FeedOverflow(ts_ns=now_ns, dropped=dropped)
         if self._gaps:
-            return FeedGap(ts_ns=now_ns, instrument=self._gaps.pop(), reason="depth update dropped: queue full")
+            return FeedGap(
+                ts_ns=now_ns, instrument=self._gaps.pop(), reason="depth update dropped: queue full"
+            )
         if not self._events:
             return None
         event = self._events.popleft()

@@ -15,7 +15,15 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from agora.domain.events import Event, FeedConnected, MarketCandle, MarketEvent, MarketFundingRate, MarketQuote, MarketTrade
+from agora.domain.events import (
+    Event,
+    FeedConnected,
+    MarketCandle,
+    MarketEvent,
+    MarketFundingRate,
+    MarketQuote,
+    MarketTrade,
+)
 from agora.domain.instruments import Instrument
 from agora.domain.numbers import NS_PER_MS, NS_PER_S, Rounding
 from agora.engine.ports import Clock
@@ -36,14 +44,22 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The market of `--venue local`."""
 
     start_price: Annotated[float, Meta(gt=0, lt=1e9, description="first price")] = 60_000.0
-    daily_volatility: Annotated[float, Meta(gt=0, le=1, description="standard deviation of a day's return, as a fraction")] = 0.2
-    volatility_of_volatility: Annotated[float, Meta(ge=0, le=2, description="standard deviation of log volatility")] = 0.5
+    daily_volatility: Annotated[
+        float, Meta(gt=0, le=1, description="standard deviation of a day's return, as a fraction")
+    ] = 0.2
+    volatility_of_volatility: Annotated[
+        float, Meta(ge=0, le=2, description="standard deviation of log volatility")
+    ] = 0.5
     trend_strength: Annotated[
         float, Meta(ge=0, le=3, description="drift swings, in standard deviations of a second's return")
     ] = 0.3
     spread_bps: Annotated[float, Meta(ge=0, le=100, description="quoted spread, bps of the price")] = 0.5
-    history_bars: Annotated[int, Meta(ge=0, le=5_000, description="closed bars handed over before the run starts")] = 200
-    funding_rate_ppb: Annotated[int, Meta(ge=-10_000_000, le=10_000_000, description="funding rate per interval, ppb")] = 100_000
+    history_bars: Annotated[
+        int, Meta(ge=0, le=5_000, description="closed bars handed over before the run starts")
+    ] = 200
+    funding_rate_ppb: Annotated[
+        int, Meta(ge=-10_000_000, le=10_000_000, description="funding rate per interval, ppb")
+    ] = 100_000
 
 
 class ReferencePrice:
@@ -83,7 +99,9 @@ class ReferencePrice:
         return math.exp(self._log_price)
 
 
-def local_events(settings: LocalSettings, instrument: Instrument, seed: int) -> Iterator[tuple[int, MarketEvent]]:
+def local_events(
+    settings: LocalSettings, instrument: Instrument, seed: int
+) -> Iterator[tuple[int, MarketEvent]]:
     """The endless stream as (tick number, event with ts_ns 0): a quote each tick, trades between, funding at its times."""
     walk = ReferencePrice(settings, seed)
     ticks_per_funding = instrument.funding_interval_s * TICKS_PER_S
@@ -100,20 +118,33 @@ def local_events(settings: LocalSettings, instrument: Instrument, seed: int) -> 
             aggressor = 1 if row[4] < 0.5 else -1
             size = max(1, int(-math.log(1 - row[5]) * 0.3 / float(instrument.lot)))
             level = ask if aggressor > 0 else bid
-            yield tick, MarketTrade(
-                ts_ns=0, instrument=instrument.symbol, price_ticks=level, size_lots=size, aggressor=aggressor
+            yield (
+                tick,
+                MarketTrade(
+                    ts_ns=0,
+                    instrument=instrument.symbol,
+                    price_ticks=level,
+                    size_lots=size,
+                    aggressor=aggressor,
+                ),
             )
-        yield tick, MarketQuote(
-            ts_ns=0,
-            instrument=instrument.symbol,
-            bid_ticks=bid,
-            bid_lots=displayed,
-            ask_ticks=ask,
-            ask_lots=opposite,
+        yield (
+            tick,
+            MarketQuote(
+                ts_ns=0,
+                instrument=instrument.symbol,
+                bid_ticks=bid,
+                bid_lots=displayed,
+                ask_ticks=ask,
+                ask_lots=opposite,
+            ),
         )
         tick += 1
         if tick % ticks_per_funding == 0:
-            yield tick, MarketFundingRate(ts_ns=0, instrument=instrument.symbol, rate_ppb=settings.funding_rate_ppb)
+            yield (
+                tick,
+                MarketFundingRate(ts_ns=0, instrument=instrument.symbol, rate_ppb=settings.funding_rate_ppb),
+            )
 
 
 def history(
@@ -131,7 +162,9 @@ def history(
             price = walk.move(row)
             prices.append(price)
             volume += -math.log(1 - row[5]) * 0.3 if row[3] < TRADE_PROBABILITY else 0.0
-        ticks = [instrument.price_ticks(p, Rounding.NEAREST) for p in (prices[0], max(prices), min(prices), price)]
+        ticks = [
+            instrument.price_ticks(p, Rounding.NEAREST) for p in (prices[0], max(prices), min(prices), price)
+        ]
         candles.append(
             MarketCandle(
                 ts_ns=end_ns - (number - 1) * interval_s * NS_PER_S,
@@ -154,7 +187,14 @@ class LocalFeed:
     is_paced = True
 
     def __init__(
-        self, settings: LocalSettings, instrument: Instrument, clock: Clock, *, seed: int, interval_s: int, after: int = 0
+        self,
+        settings: LocalSettings,
+        instrument: Instrument,
+        clock: Clock,
+        *,
+        seed: int,
+        interval_s: int,
+        after: int = 0,
     ) -> None:
         self._clock = clock
         start_ns = clock.now_ns()

@@ -50,22 +50,33 @@ from agora.venues.inbox import Inbox
 class PaperSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How paper orders are filled. Every assumption here is listed in the report."""
 
-    latency_model: Annotated[str, Meta(pattern="^(uniform|fixed|lognormal)$", description="uniform, fixed or lognormal")] = (
-        "uniform"
-    )
+    latency_model: Annotated[
+        str, Meta(pattern="^(uniform|fixed|lognormal)$", description="uniform, fixed or lognormal")
+    ] = "uniform"
     latency_ms_min: Annotated[
-        int, Meta(ge=0, le=60_000, description="uniform: shortest; fixed: the latency; lognormal: the median, ms")
+        int,
+        Meta(ge=0, le=60_000, description="uniform: shortest; fixed: the latency; lognormal: the median, ms"),
     ] = 50
-    latency_ms_max: Annotated[int, Meta(ge=0, le=60_000, description="uniform: longest order latency, ms")] = 500
-    latency_sigma_ppm: Annotated[int, Meta(ge=0, le=3_000_000, description="lognormal: sigma of the logarithm, ppm")] = 500_000
+    latency_ms_max: Annotated[
+        int, Meta(ge=0, le=60_000, description="uniform: longest order latency, ms")
+    ] = 500
+    latency_sigma_ppm: Annotated[
+        int, Meta(ge=0, le=3_000_000, description="lognormal: sigma of the logarithm, ppm")
+    ] = 500_000
     half_spread_bps: Annotated[
         float, Meta(ge=0, le=1_000, description="half spread around the price where no quotes are known, bps")
     ] = 5.0
     participation_ppm: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="share of the traded volume we may be, on candles and bare trades, ppm")
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="share of the traded volume we may be, on candles and bare trades, ppm",
+        ),
     ] = 100_000
     cancel_ahead_ppm: Annotated[
-        int, Meta(ge=0, le=1_000_000, description="cancels ahead of us in the queue: 1000000 pro rata, 0 none")
+        int,
+        Meta(ge=0, le=1_000_000, description="cancels ahead of us in the queue: 1000000 pro rata, 0 none"),
     ] = 500_000
 
 
@@ -223,7 +234,9 @@ class PaperMachine:
         second = settings.latency_sigma_ppm
         if settings.latency_model == "uniform":
             second = settings.latency_ms_max * NS_PER_MS
-        latency_ns = order_latency_ns(self._seed, draw, model=_MODELS[settings.latency_model], a=first_ns, b=second)
+        latency_ns = order_latency_ns(
+            self._seed, draw, model=_MODELS[settings.latency_model], a=first_ns, b=second
+        )
         self._sequence += 1
         symbol = self._known[number].instrument
         arrival = _Arrival(ts_ns + latency_ns, self._sequence, ts_ns, symbol, number, what, facts)
@@ -259,12 +272,16 @@ class PaperMachine:
         """An amendment arrives; returns the number of kernel rows that are still to be told."""
         price_ticks, trigger_ticks = arrival.facts
         book = self._books[arrival.instrument]
-        count = int(fills.amend(book, self._rows, arrival.due_ns, arrival.number, price_ticks, trigger_ticks, 0))
+        count = int(
+            fills.amend(book, self._rows, arrival.due_ns, arrival.number, price_ticks, trigger_ticks, 0)
+        )
         if count == 0 or self._rows[0, 0] != fills.AMENDED:
             return count
         client_id = self._known[arrival.number].client_id
         events.append(
-            OrderAmended(ts_ns=now_ns, client_id=client_id, price_ticks=price_ticks, trigger_ticks=trigger_ticks)
+            OrderAmended(
+                ts_ns=now_ns, client_id=client_id, price_ticks=price_ticks, trigger_ticks=trigger_ticks
+            )
         )
         return count
 
@@ -278,7 +295,9 @@ class PaperMachine:
         events = self.advance(now_ns)
         book, rows = self._books[event.instrument], self._rows  # type: ignore[union-attr]
         if type(event) is MarketQuote:
-            count = fills.on_quote(book, rows, now_ns, event.bid_ticks, event.bid_lots, event.ask_ticks, event.ask_lots)
+            count = fills.on_quote(
+                book, rows, now_ns, event.bid_ticks, event.bid_lots, event.ask_ticks, event.ask_lots
+            )
         elif type(event) is MarketTrade:
             count = fills.on_trade(book, rows, now_ns, event.price_ticks, event.size_lots, event.aggressor)
         elif type(event) is MarketDepth:
@@ -346,7 +365,11 @@ class PaperMachine:
             if position.size_lots:
                 mark, instrument = self._mark_ticks(name), self._instruments[name]
                 equity += position.unrealised_units(instrument, mark)
-                maintenance += abs(instrument.notional_units(mark, position.size_lots)) * instrument.maintenance_ppm // PPM
+                maintenance += (
+                    abs(instrument.notional_units(mark, position.size_lots))
+                    * instrument.maintenance_ppm
+                    // PPM
+                )
         if equity > maintenance:
             return
         book = self._books[symbol]
@@ -377,7 +400,9 @@ class PaperMachine:
             elif code == fills.ACCEPTED:
                 venue_id = f"paper-{number}"
                 latency = now_ns - known.sent_ns
-                events.append(OrderAccepted(ts_ns=now_ns, client_id=client_id, venue_id=venue_id, latency_ns=latency))
+                events.append(
+                    OrderAccepted(ts_ns=now_ns, client_id=client_id, venue_id=venue_id, latency_ns=latency)
+                )
             elif code == fills.REJECTED:
                 events.append(OrderRejected(ts_ns=now_ns, client_id=client_id, reason=_REASONS[detail]))
             elif code == fills.CANCELLED:
@@ -396,9 +421,13 @@ class PaperMachine:
         known = self._known.pop(number)
         del self._numbers[known.client_id]
         if not is_told and known.filled_lots < known.size_lots:
-            events.append(OrderCancelled(ts_ns=now_ns, client_id=known.client_id, reason="entry_filled_in_part"))
+            events.append(
+                OrderCancelled(ts_ns=now_ns, client_id=known.client_id, reason="entry_filled_in_part")
+            )
 
-    def _fill(self, known: _Known, price_ticks: int, size_lots: int, *, is_maker: bool, now_ns: int) -> OrderFilled:
+    def _fill(
+        self, known: _Known, price_ticks: int, size_lots: int, *, is_maker: bool, now_ns: int
+    ) -> OrderFilled:
         instrument = self._instruments[known.instrument]
         fee = instrument.fee_units(price_ticks, size_lots, is_maker=is_maker)
         position = self._account.positions[known.instrument]
@@ -439,7 +468,10 @@ class PaperMachine:
     def snapshot(self) -> dict[str, Any]:
         """Everything remembered, as plain JSON values."""
         memory = _Memory(
-            books={symbol: base64.b64encode(zlib.compress(book.tobytes(), 1)).decode() for symbol, book in self._books.items()},
+            books={
+                symbol: base64.b64encode(zlib.compress(book.tobytes(), 1)).decode()
+                for symbol, book in self._books.items()
+            },
             arrivals=sorted(self._arrivals),
             known={str(number): known for number, known in self._known.items()},
             numbers=self._numbers,
@@ -485,11 +517,6 @@ class PaperVenue:
     def queue_depth(self) -> int:
         """Events waiting to be looked at."""
         return len(self._inbox)
-
-    def deliver(self, events: Sequence[Event]) -> None:
-        """Queue answers of the machine that a crash kept from the journal."""
-        for event in events:
-            self._inbox.put(event)
 
     async def receive(self, deadline_ns: int, *, floor_ns: int) -> Sequence[Event]:
         """The next market event with the fills it causes, or answers that are due, or nothing at the deadline."""

@@ -142,7 +142,7 @@ def test_a_recovered_run_keeps_to_the_budget_and_its_numbers() -> None:
 
 
 def test_numbers_go_on_when_every_sealed_segment_was_given_up() -> None:
-    """Events alone may exceed the budget; then no market segment is kept, and later ones get later numbers."""
+    """Events alone may exceed the budget: no market segment is kept then, and later ones count on."""
     disk = SimDisk()
     limits = Limits(segment_bytes=2_000, budget_bytes=8_000)
     log = opened(disk, limits=limits)

@@ -124,6 +124,7 @@ class SmallRun:
         *traders: Sequel,
         instruments: Iterable[Instrument] = (BTC,),
         duration_s: int = 0,
+        interval_s: int = 1,
         collector: Collector | None = None,
         limits: LimitSettings | None = None,
         breakers: BreakerSettings | None = None,
@@ -132,7 +133,7 @@ class SmallRun:
         self.rules = Rules(
             run_tag="t",
             instruments=known,
-            interval_s=1,
+            interval_s=interval_s,
             traders=traders,
             checks=build_limits(limits or LimitSettings()),
             breakers=build_breakers(breakers or BreakerSettings()),
@@ -153,7 +154,7 @@ class SmallRun:
                 venue="recorded",
                 mode="paper",
                 duration_ns=duration_s * NS_PER_S,
-                interval_s=1,
+                interval_s=interval_s,
                 instruments=tuple(msgspec.to_builtins(item) for item in known.values()),
                 equity_units=EQUITY_UNITS,
             )
