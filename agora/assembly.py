@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import platform
+import secrets
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -40,7 +41,7 @@ from agora.session.clock import ManualClock, PacedClock
 from agora.traders.ema_cross import EmaCross
 from agora.traders.sizing import SizingSettings
 from agora.traders.trend import Trend, TrendSettings
-from agora.venues.local import LocalFeed, LocalSettings
+from agora.venues.local import LocalFeed, LocalMarket, LocalSettings
 from agora.venues.paper import Feed, PaperMachine, PaperSettings, PaperVenue
 from agora.venues.recorded import RecordedFeed, RecordedSource, open_recording
 
@@ -218,8 +219,10 @@ def build_feed(parts: Parts, clock: Clock, *, after: int = 0) -> Feed:
     run: RunSettings = parts.config["run"]
     if parts.source is None:
         instrument = next(iter(parts.instruments.values()))
-        settings: LocalSettings = parts.config["local"]
-        return LocalFeed(settings, instrument, clock, seed=run.seed, interval_s=parts.interval_s, after=after)
+        market = LocalMarket(
+            settings=parts.config["local"], instrument=instrument, seed=run.seed, interval_s=parts.interval_s
+        )
+        return LocalFeed(market, clock, after=after)
     name = ", ".join(Path(path).name for path in run.data)
     connected = FeedConnected(ts_ns=clock.now_ns(), source=name, period_s=parts.source.interval_s)
     mine = (
@@ -254,9 +257,7 @@ def rebuild(config: Config, record: RunStarted) -> Parts:
     """The desk and machine that a journal begins with: instruments are those it recorded, not those of today."""
     if config.config_hash() != record.config_hash:
         raise StartFault("config.json is not the one this run was started with (its hash differs)")
-    instruments = {
-        item.symbol: item for item in (msgspec.convert(each, Instrument) for each in record.instruments)
-    }
+    instruments = {item.symbol: item for item in (msgspec.convert(each, Instrument) for each in record.instruments)}
     run: RunSettings = config["run"]
     run_tag = run_tag_of(record.run_id)
     return Parts(
@@ -272,6 +273,11 @@ def rebuild(config: Config, record: RunStarted) -> Parts:
     )
 
 
+def new_run_tag() -> str:
+    """The random part of a run's name: what keeps its client ids apart from those of every other run."""
+    return secrets.token_hex(4)
+
+
 def run_tag_of(run_id: str) -> str:
     """The part of a run id that its orders carry: short, unique among the runs of an account."""
     return run_id.rpartition("-")[2]
@@ -279,9 +285,7 @@ def run_tag_of(run_id: str) -> str:
 
 def config_of(stored: Mapping[str, Any]) -> Config:
     """The settings of a run from its `config.json`; raises `ConfigFaults` when they do not fit this version."""
-    values = {
-        f"{section}.{key}": value for section, part in stored["values"].items() for key, value in part.items()
-    }
+    values = {f"{section}.{key}": value for section, part in stored["values"].items() for key, value in part.items()}
     return load(SECTIONS, [Layer("config.json", values)], profile=DEFAULT_PROFILE)
 
 

@@ -36,7 +36,7 @@ def new_collector(folder: Path) -> Collector:
     return Collector(MetricsFile(folder / "metrics.csv"))
 
 
-def conclude(folder: Path, parts: assembly.Parts, collector: Collector, log: Log) -> dict[str, Any]:
+def conclude(folder: Path, parts: assembly.Parts, *, collector: Collector, log: Log) -> dict[str, Any]:
     """Write the report of a run that has just ended, from what was seen while it ran."""
     meta = _meta(folder, parts, records=log.records, head_hash=log.head_hash, fault=log.failure)
     report = build(collector, parts.desk, meta)
@@ -169,9 +169,7 @@ def verify_run(folder: Path) -> dict[str, Any]:
     faults = [] if chain.fault is None else [chain.fault]
     report = _stored_report(folder)
     if report is None:
-        faults.append(
-            f"{REPORT_FILE} is missing: the run has not ended, or its report was lost (`agora report`)"
-        )
+        faults.append(f"{REPORT_FILE} is missing: the run has not ended, or its report was lost (`agora report`)")
     elif chain.fault is None:
         faults += check_identities(report, _journal_counts(folder, chain))
         faults += _hash_faults(folder, chain, report)
@@ -189,9 +187,7 @@ def _journal_counts(folder: Path, chain: ChainReport) -> dict[str, int]:
     """Records per kind; fills are counted by the venue's ids, so that repeats count once."""
     counts = dict(chain.records)
     fills = {
-        record.event.venue_fill_id
-        for record in read_records(Disk(folder))
-        if isinstance(record.event, OrderFilled)
+        record.event.venue_fill_id for record in read_records(Disk(folder)) if isinstance(record.event, OrderFilled)
     }
     counts["order.filled"] = len(fills)
     return counts
@@ -201,9 +197,7 @@ def _hash_faults(folder: Path, chain: ChainReport, report: dict[str, Any]) -> li
     """Hashes in the report that the journal does not give."""
     faults = []
     if report["journal"]["head_hash"] != chain.head_hash:
-        faults.append(
-            f"head_hash: the report says {report['journal']['head_hash']}, the journal {chain.head_hash}"
-        )
+        faults.append(f"head_hash: the report says {report['journal']['head_hash']}, the journal {chain.head_hash}")
     if chain.dropped_market_before:
         return faults
     again = replay_folder(folder)

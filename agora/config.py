@@ -35,12 +35,12 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(pattern="^(local|recorded)$", description="local (needs nothing) or recorded (needs data)")
     ] = "local"
     mode: Annotated[str, Meta(pattern="^paper$", description="paper: no real money")] = "paper"
-    trader: Annotated[
-        tuple[str, ...], Meta(min_length=1, max_length=1, description="the trader to run, by name")
-    ] = ("trend",)
-    symbol: Annotated[
-        tuple[str, ...], Meta(min_length=1, max_length=1, description="the instrument, e.g. BTCUSDT")
-    ] = ("BTCUSDT",)
+    trader: Annotated[tuple[str, ...], Meta(min_length=1, max_length=1, description="the trader to run, by name")] = (
+        "trend",
+    )
+    symbol: Annotated[tuple[str, ...], Meta(min_length=1, max_length=1, description="the instrument, e.g. BTCUSDT")] = (
+        "BTCUSDT",
+    )
     interval: Annotated[
         str,
         Meta(
@@ -87,9 +87,7 @@ class JournalSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 def merged_settings(name: str, *parts: type[msgspec.Struct]) -> type[msgspec.Struct]:
     """One section made of several settings structs (their keys are distinct)."""
-    fields = [
-        (field.name, field.type, field.default) for part in parts for field in msgspec.structs.fields(part)
-    ]
+    fields = [(field.name, field.type, field.default) for part in parts for field in msgspec.structs.fields(part)]
     return msgspec.defstruct(name, fields, frozen=True, kw_only=True, module=__name__)
 
 
@@ -185,11 +183,7 @@ def load(sections: Mapping[str, type[Any]], layers: list[Layer], *, profile: str
     for layer in [Layer(f"profile {profile}", PROFILES.get(profile, {})), *layers]:
         for key, value in layer.values.items():
             raw[key] = (value, layer.source)
-    known = {
-        f"{name}.{field.name}": field
-        for name, kind in sections.items()
-        for field in msgspec.structs.fields(kind)
-    }
+    known = {f"{name}.{field.name}": field for name, kind in sections.items() for field in msgspec.structs.fields(kind)}
     faults += [
         Fault(key, repr(value), _unknown_key(key, known), source)
         for key, (value, source) in raw.items()
@@ -198,7 +192,7 @@ def load(sections: Mapping[str, type[Any]], layers: list[Layer], *, profile: str
     built: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for name, kind in sections.items():
-        built[name] = _build(name, kind, raw, sources, faults)
+        built[name] = _build(name, kind, raw=raw, sources=sources, faults=faults)
     if faults:
         raise ConfigFaults(faults)
     return Config(profile, built, sources)
@@ -207,17 +201,14 @@ def load(sections: Mapping[str, type[Any]], layers: list[Layer], *, profile: str
 def _unknown_key(key: str, known: Mapping[str, Any]) -> str:
     section = key.partition(".")[0]
     near = sorted(name for name in known if name.startswith(f"{section}."))
-    hint = (
-        f"keys of {section}: {', '.join(name.partition('.')[2] for name in near)}"
-        if near
-        else "no such section"
-    )
+    hint = f"keys of {section}: {', '.join(name.partition('.')[2] for name in near)}" if near else "no such section"
     return f"unknown key; {hint}"
 
 
 def _build(
     name: str,
     kind: type[Any],
+    *,
     raw: Mapping[str, tuple[Any, str]],
     sources: dict[str, str],
     faults: list[Fault],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -90,7 +89,7 @@ def run_new(config: Config, options: Options) -> Outcome:
         _refuse_closed_account(options)
         _lock_account(options, held)
         compile_kernels(options)
-        run_tag = secrets.token_hex(4)
+        run_tag = assembly.new_run_tag()
         parts = assembly.build_parts(config, run_tag)
         folder = _new_folder(config, options, run_tag=run_tag)
         held.callback(Lock(folder / LOCK_FILE, f"run folder {folder}").release)
@@ -106,9 +105,7 @@ def resume(folder: Path, options: Options) -> Outcome:
         config = assembly.config_of(read_json(folder / CONFIG_FILE))
         _refuse_closed_account(options)
         if (folder / KILL_FILE).exists():
-            raise StartFault(
-                f"kill file {folder / KILL_FILE} is still there: `agora reset {folder.name}` removes it"
-            )
+            raise StartFault(f"kill file {folder / KILL_FILE} is still there: `agora reset {folder.name}` removes it")
         _lock_account(options, held)
         held.callback(Lock(folder / LOCK_FILE, f"run folder {folder}").release)
         compile_kernels(options)
@@ -144,9 +141,7 @@ def compile_kernels(options: Options) -> None:
     fills.warm_up()
     indicators.warm_up()
     if is_cold and not options.is_quiet:
-        sys.stderr.write(
-            f"compiled in {(monotonic_ns() - start_ns) / 1e9:.1f} s, kept in {options.home.cache}\n"
-        )
+        sys.stderr.write(f"compiled in {(monotonic_ns() - start_ns) / 1e9:.1f} s, kept in {options.home.cache}\n")
 
 
 def config_json(config: Config) -> bytes:
@@ -196,9 +191,7 @@ def _open_old(folder: Path, config: Config) -> Opened:
     recovered = recover(disk, after=newest)
     first = next(iter(read_records(disk)), None)
     if first is None or not isinstance(first.event, RunStarted):
-        raise DamagedJournal(
-            f"{folder}: the journal does not begin with run.started; nothing can be continued"
-        )
+        raise DamagedJournal(f"{folder}: the journal does not begin with run.started; nothing can be continued")
     parts = assembly.rebuild(config, first.event)
     if newest is not None:
         saved = msgspec.json.decode(newest.state, type=Saved)
@@ -209,9 +202,7 @@ def _open_old(folder: Path, config: Config) -> Opened:
     if state.phase is Phase.ENDED:
         raise StartFault(f"run {folder.name} has ended ({state.end_reason}); there is nothing to resume")
     if state.breakers:
-        raise StartFault(
-            f"breaker {', '.join(sorted(state.breakers))} is tripped: `agora reset {folder.name}` first"
-        )
+        raise StartFault(f"breaker {', '.join(sorted(state.breakers))} is tripped: `agora reset {folder.name}` first")
     parts.source = assembly.open_source(config)
     clock = assembly.build_clock(parts, now_ns=state.now_ns)
     return Opened(
@@ -241,16 +232,14 @@ def _conduct(open_run: Callable[[], Opened], options: Options, folder: Path) -> 
         if opened.collector is None:
             report = audit.report_run(folder)
         else:
-            report = audit.conclude(folder, opened.parts, opened.collector, opened.log)
+            report = audit.conclude(folder, opened.parts, collector=opened.collector, log=opened.log)
     return Outcome(folder, report["exit_code"], report)
 
 
 def _live(opened: Opened, options: Options) -> None:
     """The loop of a real process: signals, files and health, the live line, checkpoints."""
     controls = ProcessControls(opened.folder, options.home.kill_file, monotonic_ns=monotonic_ns)
-    progress = terminal.Progress(
-        monotonic_ns=monotonic_ns, is_quiet=options.is_quiet, is_json=options.is_json_logs
-    )
+    progress = terminal.Progress(monotonic_ns=monotonic_ns, is_quiet=options.is_quiet, is_json=options.is_json_logs)
     runner = Runner(opened.parts.desk, opened.venue, journal=opened.log, clock=opened.clock)
     runner.observers = [terminal.LogTeller(), progress]
     if opened.collector is not None:

@@ -85,10 +85,22 @@ def check_parameters(source: Source) -> Iterator[Finding]:
             yield _measured("parameters", source, function, positional + len(arguments.kwonlyargs))
 
 
+def _commands(tree: ast.Module) -> set[str]:
+    """Functions registered as commands, `app.command(...)(function)`: their parameters are the flags."""
+    return {
+        argument.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Call)
+        if isinstance(node.func.func, ast.Attribute) and node.func.func.attr == "command"
+        for argument in node.args
+        if isinstance(argument, ast.Name)
+    }
+
+
 def _has_imposed_signature(source: Source, function: Function) -> bool:
     name, used = function.node.name, decorators(function.node)
     is_kernel = source.path.startswith("agora/kernels/") and bool(used & KERNEL_DECORATORS)
-    is_command = is_in(source.path, CLI) and bool(used & {"callback", "command"})
+    is_command = is_in(source.path, CLI) and (bool(used & {"callback"}) or name in _commands(source.tree))
     is_special = name.startswith("__") and name.endswith("__") and name != "__init__"
     return is_kernel or is_command or is_special or "override" in used
 
@@ -112,9 +124,7 @@ def _depth_of(block: ast.stmt, level: int) -> int:
     return max(_depth(block.body, level + 1), _depth(block.orelse, level if is_elif else level + 1))
 
 
-def beyond_ratchet(
-    findings: Iterable[Finding], ratchet: Mapping[tuple[str, str, str], int]
-) -> Iterator[Finding]:
+def beyond_ratchet(findings: Iterable[Finding], ratchet: Mapping[tuple[str, str, str], int]) -> Iterator[Finding]:
     """The findings that no entry covers, and the entries that are higher than what they cover today."""
     today: dict[tuple[str, str, str], int] = {}
     for finding in findings:
@@ -125,9 +135,7 @@ def beyond_ratchet(
     for (rule, path, name), allowed in ratchet.items():
         value = today.get((rule, path, name), 0)
         if value < allowed:
-            yield Finding(
-                "ratchet", path, 1, f"{rule} of '{name}' is down from {allowed} to {value}: lower the entry"
-            )
+            yield Finding("ratchet", path, 1, f"{rule} of '{name}' is down from {allowed} to {value}: lower the entry")
 
 
 def check_stubs(source: Source) -> Iterator[Finding]:
@@ -148,9 +156,7 @@ def _says_unwritten(node: ast.Pass | ast.Raise) -> bool:
 def check_module_docstrings(source: Source) -> Iterator[Finding]:
     """Each module begins with what it is responsible for."""
     if source.is_python and source.text.strip() and ast.get_docstring(source.tree) is None:
-        yield Finding(
-            "module-docstring", source.path, 1, "say in one to three sentences what this module is for"
-        )
+        yield Finding("module-docstring", source.path, 1, "say in one to three sentences what this module is for")
 
 
 def check_public_docstrings(source: Source) -> Iterator[Finding]:
@@ -163,9 +169,7 @@ def check_public_docstrings(source: Source) -> Iterator[Finding]:
             yield Finding("public-docstring", source.path, node.lineno, f"{name}: state contract and units")
 
 
-def _public_definitions(
-    body: Iterable[ast.stmt], prefix: str
-) -> Iterator[tuple[AnyFunction | ast.ClassDef, str]]:
+def _public_definitions(body: Iterable[ast.stmt], prefix: str) -> Iterator[tuple[AnyFunction | ast.ClassDef, str]]:
     for node in body:
         if not isinstance(node, AnyFunction | ast.ClassDef) or node.name.startswith("_"):
             continue
@@ -185,9 +189,7 @@ def check_test_habits(source: Source) -> Iterator[Finding]:
         if ast.get_docstring(function.node) is None:
             message = f"{function.name}: state the property in one line"
             yield Finding("test-docstring", source.path, function.node.lineno, message)
-        arguments = {
-            argument.arg for argument in ast.walk(function.node.args) if isinstance(argument, ast.arg)
-        }
+        arguments = {argument.arg for argument in ast.walk(function.node.args) if isinstance(argument, ast.arg)}
         if arguments & {"monkeypatch", "mocker"}:
             message = f"{function.name}: hand in a real object; if a test must patch, a port is missing"
             yield Finding("test-patch", source.path, function.node.lineno, message)
@@ -223,8 +225,6 @@ def check_package_files(source: Source) -> Iterator[Finding]:
 
 def _is_reexport(node: ast.stmt) -> bool:
     if isinstance(node, ast.Assign):
-        return all(
-            isinstance(item, ast.Name) and item.id in {"__all__", "__version__"} for item in node.targets
-        )
+        return all(isinstance(item, ast.Name) and item.id in {"__all__", "__version__"} for item in node.targets)
     is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     return is_docstring or isinstance(node, ast.Import | ast.ImportFrom)

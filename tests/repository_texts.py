@@ -10,9 +10,7 @@ from collections.abc import Iterator
 
 from tests.repository_rules import FILE_BYTES_MAX, README_LINES_MAX, Finding, Source
 
-_INDEX_HOSTS = "|".join(
-    (r"py" + r"pi\.org", r"python" + r"hosted\.org", r"npm" + r"js\.org", r"deb" + r"ian\.org")
-)
+_INDEX_HOSTS = "|".join((r"py" + r"pi\.org", r"python" + r"hosted\.org", r"npm" + r"js\.org", r"deb" + r"ian\.org"))
 _MACHINE_PATHS = r"(?:^|[^A-Za-z0-9_.])/(?:" + "|".join(("wo" + "rk", "fa" + "rm", "ro" + "ot")) + ")/"
 NAMED_PLACES = re.compile(f"{_INDEX_HOSTS}|{_MACHINE_PATHS}", re.MULTILINE)
 LEFTOVERS = re.compile(r"\b(?:" + "|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK")) + r")\b")
@@ -22,9 +20,7 @@ CODE_SUFFIXES = (".py", ".js", ".ts", ".css", ".html", ".sh", ".toml", "Makefile
 def check_named_places(source: Source) -> Iterator[Finding]:
     """No file names a package index's host or a folder of one machine."""
     for number, line in _lines_matching(NAMED_PLACES, source):
-        yield Finding(
-            "named-place", source.path, number, f"leave the host or machine path out: {line.strip()[:80]}"
-        )
+        yield Finding("named-place", source.path, number, f"leave the host or machine path out: {line.strip()[:80]}")
 
 
 def check_leftovers(source: Source) -> Iterator[Finding]:
@@ -64,9 +60,7 @@ def check_lock(source: Source) -> Iterator[Finding]:
         is_option = line.startswith("-") or "://" in line
         is_unpinned = line[:1].isalnum() and not PIN.match(line)
         if is_option or is_unpinned:
-            yield Finding(
-                "lock", source.path, number, f"expected name==version with hashes, found: {line[:60]}"
-            )
+            yield Finding("lock", source.path, number, f"expected name==version with hashes, found: {line[:60]}")
     for pin in re.split(r"\n(?=[a-z0-9])", source.text)[1:]:
         if "--hash=sha256:" not in pin:
             yield Finding("lock", source.path, 1, f"no hash for {pin.splitlines()[0]}")

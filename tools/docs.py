@@ -1,4 +1,4 @@
-"""Writes docs/reference.md and docs/traceability.md from the code, so that neither can be out of step with it.
+"""Writes docs/reference.md and docs/traceability.md from the code, so that neither is out of step with it.
 
 `make docs` runs this file; tests/test_repository.py compares what is written with what is rendered.
 """
@@ -10,10 +10,11 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import typer
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from agora.cli.app import app
 from agora.cli.manual import settings_table
@@ -55,6 +56,7 @@ FLAG_SETTINGS = {
     "--dry-run": "risk.dry_run",
 }
 _FLAG_COMMANDS = ("agora run", "agora backtest")
+Parameter = TyperArgument | TyperOption
 _TYPE_WORDS = {"str": "TEXT", "float": "NUMBER", "int": "INTEGER", "Path": "PATH"}
 
 
@@ -92,36 +94,39 @@ def render_reference() -> str:
 
 _REFERENCE_HEAD = """# Reference
 
-Made from the code by `make docs`; do not edit. Every command, setting, environment variable, exit code, end reason,
-risk rule, order status and journal record of this version.
+Made from the code by `make docs`; do not edit. Every command, setting, environment variable, exit code,
+end reason, risk rule, order status and journal record of this version.
 """
-_SETTINGS_HEAD = f"""Precedence: defaults < profile < file < environment < flags. The file is `--config FILE`, or
-`AGORA_HOME/config.toml` where it exists; the profile is `{DEFAULT_PROFILE}` unless named. `agora config show` prints
-each value with its source, `agora config check` every fault at once. "ppm" is millionths: 5000 ppm are 0.5 %.
+_SETTINGS_HEAD = f"""Precedence: defaults < profile < file < environment < flags. The file is
+`--config FILE`, or `AGORA_HOME/config.toml` where it exists; the profile is `{DEFAULT_PROFILE}` unless named.
+`agora config show` prints each value with its source, `agora config check` every fault at once. "ppm" is
+millionths: 5000 ppm are 0.5 %.
 """
-_EXIT_HEAD = """Of `agora run` and `agora backtest`. Commands that only look end with 0, 1 (`verify`, `replay`: not good,
-not identical), 2 or 3; so does a shell's own `Usage:` message with 2.
+_EXIT_HEAD = """Of `agora run` and `agora backtest`. Every command ends with 2 when it was called wrongly.
+`agora verify` and `agora replay` end with 1 when the run is not good or not identical; `agora doctor` with 3
+when a run could not start.
 """
-_END_HEAD = """`stopped_reason` in final_report.json. Whatever the reason, a run that ends with something left open has
-exit code 6; one that would have completed but received no data or made no decision is `failed` with exit code 5.
+_END_HEAD = """`stopped_reason` in final_report.json. Whatever the reason, a run that ends with something left
+open has exit code 6; one that would have completed but received no data or made no decision is `failed` with
+exit code 5. docs/RUNBOOK.md says what to do.
 """
-_LIFE_HEAD = """Rows are what an order is, columns what happens to it, cells what it is then. An empty cell: the
-message says nothing new and changes nothing. A fill after an end is real money, so it counts.
+_LIFE_HEAD = """Rows are what an order is, columns what happens to it, cells what it is then. An empty cell:
+the message says nothing new and changes nothing. A fill after an end is real money, so it counts.
 """
-_EVENTS_HEAD = """One JSON object a line with `seq`, `ts_ns` (the run's clock), `wall_ns`, `kind`, `prev`, `hash` and the
-fields below; `market.*` in market.jsonl, all others in events.jsonl. *Input* drives a decision, *output* is one, a
-*note* is read by none. Durable records are on disk before anything that follows from them leaves. Order records also
-carry `venue_id, instrument, side, type, time_in_force, price, size, reduce_only, post_only, purpose, trader`, fills
-also `fee`, as decimal text and words.
+_EVENTS_HEAD = """One JSON object a line with `seq`, `ts_ns` (the run's clock), `wall_ns`, `kind`, `prev`,
+`hash` and the fields below; `market.*` in market.jsonl, all others in events.jsonl. *Input* drives a
+decision, *output* is one, a *note* is read by none. Durable records are on disk before anything that follows from them
+leaves. Order records also carry `venue_id, instrument, side, type, time_in_force, price, size, reduce_only,
+post_only, purpose, trader` and fills `fee`, as decimal text and words.
 """
 
 
-def commands() -> Iterator[tuple[str, Any]]:
+def commands() -> Iterator[tuple[str, TyperCommand]]:
     """Every command that does something, with the words that call it, in the order of `--help`."""
     yield from _commands("agora", typer.main.get_command(app))
 
 
-def _commands(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+def _commands(path: str, command: TyperCommand | TyperGroup) -> Iterator[tuple[str, TyperCommand]]:
     children = getattr(command, "commands", None)
     if children is None:
         yield path, command
@@ -130,7 +135,7 @@ def _commands(path: str, command: Any) -> Iterator[tuple[str, Any]]:
         yield from _commands(f"{path} {name}", child)
 
 
-def _command_text(path: str, command: Any) -> str:
+def _command_text(path: str, command: TyperCommand) -> str:
     arguments = [item for item in command.params if item.param_type_name == "argument"]
     options = [item for item in command.params if item.param_type_name == "option"]
     words = [path, *(_argument_word(item) for item in arguments), *(["[OPTIONS]"] if options else [])]
@@ -141,12 +146,12 @@ def _command_text(path: str, command: Any) -> str:
     return "\n".join(lines) + ("\n" + _table(("argument or flag", "meaning"), rows) if rows else "")
 
 
-def _argument_word(argument: Any) -> str:
+def _argument_word(argument: TyperArgument) -> str:
     word = (argument.metavar or argument.name.upper()).strip("[]") + ("…" if argument.nargs == -1 else "")
     return word if argument.required else f"[{word}]"
 
 
-def _option_word(option: Any) -> str:
+def _option_word(option: TyperOption) -> str:
     names = ", ".join(option.opts)
     if option.is_flag:
         return names
@@ -155,7 +160,7 @@ def _option_word(option: Any) -> str:
     return f"{names} {word}"
 
 
-def _meaning(path: str, parameter: Any) -> str:
+def _meaning(path: str, parameter: Parameter) -> str:
     text = _flat(getattr(parameter, "help", "") or "")
     setting = FLAG_SETTINGS.get((parameter.opts or [""])[0]) if path in _FLAG_COMMANDS else None
     return f"{text} Setting `{setting}`." if setting else text
@@ -184,7 +189,7 @@ def _settings_text() -> str:
     return _table(columns, body)
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     if value in ((), ""):
         return "(none)"
     text = ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
@@ -210,7 +215,7 @@ def _rules_text() -> str:
         ("watchdog", "bites when"),
         ((f"`{dog.name}`", _first_line(type(dog))) for dog in build_watchdogs(WatchdogSettings())),
     )
-    return "\n".join((limits, breakers, watchdogs))
+    return f"{limits}\n{breakers}\n{watchdogs}"
 
 
 def _life_cycle_text() -> str:
@@ -238,7 +243,7 @@ def _events_text() -> str:
     return _table(("kind", "role", "durable", "meaning", "fields"), rows)
 
 
-def _first_line(thing: Any) -> str:
+def _first_line(thing: object) -> str:
     text = inspect.getdoc(thing)
     assert text, f"{thing} has no docstring"
     return text.splitlines()[0]
@@ -261,7 +266,7 @@ def _cell(cell: object) -> str:
 
 
 class Requirement(NamedTuple):
-    """One row of requirements.tsv: `same` are ids that ask for the same, `later` what it waits for, if anything."""
+    """One row of requirements.tsv: `same` ask for the same, `later` is what it waits for, if anything."""
 
     id: str
     title: str
@@ -282,9 +287,7 @@ def requirements() -> dict[str, Requirement]:
 def marked_tests(tree: ast.Module, path: str) -> Iterator[tuple[str, str]]:
     """(requirement id, test) for each mark of a test file: on the module, a class or a function."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and any(
-            getattr(name, "id", "") == "pytestmark" for name in node.targets
-        ):
+        if isinstance(node, ast.Assign) and any(getattr(name, "id", "") == "pytestmark" for name in node.targets):
             yield from ((name, path) for name in _ids_in([node.value]))
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield from ((name, f"{path}::{node.name}") for name in _ids_in(node.decorator_list))
@@ -312,22 +315,25 @@ def render_traceability() -> str:
     known, carried = requirements(), carriers()
     unknown = sorted(carried.keys() - known.keys())
     assert not unknown, f"marks with ids that are in no list of requirements: {unknown}"
-    proven = [name for name in known if _proofs(known, carried, name)]
+    twins = sum(name not in carried and bool(_proofs(known, carried, name)) for name in known)
     lines = (
-        "# Traceability\n",
-        "Made from the tests' marks by `make docs`; do not edit. A test carries `@pytest.mark.requirement(ID)` when it",
-        'would fail without that requirement\'s working version. "=" names ids that ask for the same thing; a test of',
-        "one of them counts for all. Where no test is named, the requirement is **not proven by this version**; the",
-        "column says what it waits for, where that is known.\n",
-        f"{len(proven)} of {len(known)} ids are carried by a test.\n",
+        _TRACE_HEAD,
+        f"Of {len(known)} ids, {len(carried)} are carried by a test; {twins} more point to one that is.\n",
         _table(("id", "working version", "=", "tests"), _trace_rows(known, carried)),
     )
     return "\n".join(lines)
 
 
-def _trace_rows(
-    known: Mapping[str, Requirement], carried: Mapping[str, list[str]]
-) -> Iterator[Sequence[str]]:
+_TRACE_HEAD = """# Traceability
+
+Made from the tests' marks by `make docs`; do not edit. A test carries `@pytest.mark.requirement(ID)` when it
+would fail without that requirement's working version. "=" names ids that ask for the same thing or a part of
+it; an id without tests of its own points to those that have some. Where nothing is named, the requirement is
+**not proven by this version**; the column says what it waits for, where that is known.
+"""
+
+
+def _trace_rows(known: Mapping[str, Requirement], carried: Mapping[str, list[str]]) -> Iterator[Sequence[str]]:
     for name, requirement in known.items():
         proofs = _proofs(known, carried, name)
         waits = f"waits for: {requirement.later}" if requirement.later else ""

@@ -8,7 +8,7 @@ import typer
 
 from agora import __version__
 from agora.cli import looking, running, settings, steering
-from agora.cli.common import guarded, say
+from agora.cli.shared import guarded, say
 
 app = typer.Typer(
     name="agora",

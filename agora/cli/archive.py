@@ -189,9 +189,7 @@ def _manifest_of(tar: tarfile.TarFile, archive: Path) -> Manifest:
         raise UsageFault(f"{archive}: its manifest is not one of ours: {fault}") from None
     names = [file.name for file in manifest.files]
     if manifest.format != FORMAT or manifest.version != VERSION:
-        raise UsageFault(
-            f"{archive}: {manifest.format} version {manifest.version}, expected {FORMAT} {VERSION}"
-        )
+        raise UsageFault(f"{archive}: {manifest.format} version {manifest.version}, expected {FORMAT} {VERSION}")
     if len(set(names)) < len(names) or CONFIG_FILE not in names or manifest.run == "latest":
         raise UsageFault(f"{archive}: its manifest does not describe a run")
     return manifest
@@ -216,9 +214,7 @@ def _take_files(tar: tarfile.TarFile, manifest: Manifest, folder: Path | None) -
             raise UsageFault(f"the archive holds {member.name[:80]!r} where the manifest lists {listed.name}")
         digest = _take(tar, member, None if folder is None else folder / listed.name)
         if digest != listed.sha256:
-            raise UsageFault(
-                f"{listed.name} is damaged: its SHA-256 is {digest}, the manifest says {listed.sha256}"
-            )
+            raise UsageFault(f"{listed.name} is damaged: its SHA-256 is {digest}, the manifest says {listed.sha256}")
     if tar.next() is not None:
         raise UsageFault("the archive holds more than its manifest lists")
 

@@ -66,9 +66,7 @@ def state_of(folder: Path) -> str:
 def glance_text(facts: dict[str, Any]) -> str:
     """The facts for a person, in two or three lines."""
     traders, symbols = (" ".join(facts[name] or ()) for name in ("traders", "symbols"))
-    lines = [
-        f"{facts['run']}: {facts['state']}   {facts['venue']}  {traders}  {symbols}  seed {facts['seed']}"
-    ]
+    lines = [f"{facts['run']}: {facts['state']}   {facts['venue']}  {traders}  {symbols}  seed {facts['seed']}"]
     report = facts["report"]
     if report is not None:
         flat = "flat" if report["flat"] else "NOT FLAT: " + "; ".join(report["residual"] or ())

@@ -27,9 +27,7 @@ def list_runs(home_path: Path) -> list[dict[str, Any]]:
     ]
 
 
-def clean_runs(
-    home_path: Path, *, older_than_days: float, is_dry: bool, now_ns: int | None = None
-) -> list[str]:
+def clean_runs(home_path: Path, *, older_than_days: float, is_dry: bool, now_ns: int | None = None) -> list[str]:
     """Delete (or, dry, name) runs whose newest file is older; a running one is never touched.
 
     `now_ns` is Unix time, by default that of the system clock.

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agora.cli.common import JSON_FLAG, RUN_ARGUMENT, home_path, say, show, use_cache, warn
+from agora.cli.shared import JSON_FLAG, RUN_ARGUMENT, home_path, say, show, use_cache, warn
 
 Run = Annotated[str, RUN_ARGUMENT]
 Json = Annotated[bool, JSON_FLAG]
@@ -25,9 +25,9 @@ def register(app: typer.Typer, runs_app: typer.Typer, data_app: typer.Typer) -> 
     runs_app.command("clean", epilog="Example: agora runs clean --older-than 30 --dry-run")(runs_clean)
     runs_app.command("archive", epilog="Example: agora runs archive latest --out run.tar.gz")(runs_archive)
     runs_app.command("restore", epilog="Example: agora runs restore run.tar.gz")(runs_restore)
-    data_app.command(
-        "import", epilog="Example: agora data import candles.feather funding.feather --out btc.parquet"
-    )(data_import)
+    data_app.command("import", epilog="Example: agora data import candles.feather funding.feather --out btc.parquet")(
+        data_import
+    )
     data_app.command("show", epilog="Example: agora data show btc.parquet")(data_show)
 
 
@@ -132,9 +132,7 @@ def runs_clean(
 
 def runs_archive(
     name: Run = "latest",
-    out: Annotated[
-        Path | None, typer.Option(help="The archive; RUN.tar.gz in the present folder by default.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The archive; RUN.tar.gz in the present folder by default.")] = None,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:

@@ -16,9 +16,7 @@ from agora.venues.recording import RecordingFacts
 def import_facts(report: ImportReport) -> dict[str, Any]:
     """The report of an import; `faults` has each reason, its count and a sample (file:line: text)."""
     facts = _facts(report.facts)
-    facts["faults"] = [
-        fault | {"sample": report.samples.get(fault["reason"], "")} for fault in facts["faults"]
-    ]
+    facts["faults"] = [fault | {"sample": report.samples.get(fault["reason"], "")} for fault in facts["faults"]]
     return {
         "recording": report.out,
         "symbol": report.symbol,
@@ -68,8 +66,7 @@ def import_text(facts: dict[str, Any]) -> str:
 def recording_text(facts: dict[str, Any]) -> str:
     """A recording for a person."""
     symbols = ", ".join(
-        f"{item['symbol']} (tick {item['tick_size']}, lot {item['lot_size']})"
-        for item in facts["instruments"]
+        f"{item['symbol']} (tick {item['tick_size']}, lot {item['lot_size']})" for item in facts["instruments"]
     )
     kind = f"candles of {facts['interval_s']} s" if facts["interval_s"] else "ticks"
     counts = ", ".join(f"{count} {name}" for name, count in sorted(facts["counts"].items()))
@@ -86,7 +83,6 @@ def _fault_lines(faults: list[dict[str, Any]]) -> list[str]:
     if not faults:
         return ["no faults"]
     return [
-        f"fault {fault['reason']}: {fault['count']}"
-        + (f", first {fault['sample']}" if fault.get("sample") else "")
+        f"fault {fault['reason']}: {fault['count']}" + (f", first {fault['sample']}" if fault.get("sample") else "")
         for fault in faults
     ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agora.cli.common import environment, home_path, say, show, use_cache, warn, wants_json_logs
+from agora.cli.shared import environment, home_path, say, show, use_cache, wants_json_logs, warn
 
 if TYPE_CHECKING:
     from agora.config import Config
@@ -16,17 +16,13 @@ if TYPE_CHECKING:
 _TEXT = dict[str, str]
 Trader = Annotated[list[str] | None, typer.Option("--trader", help="Trader by name: trend, ema_cross.")]
 Symbol = Annotated[list[str] | None, typer.Option("--symbol", help="Instrument, e.g. BTCUSDT.")]
-Interval = Annotated[
-    str | None, typer.Option(help="Bar length: 1s 5s 15s 30s 1m 5m 15m 1h; auto by default.")
-]
+Interval = Annotated[str | None, typer.Option(help="Bar length: 1s 5s 15s 30s 1m 5m 15m 1h; auto by default.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of every random draw.")]
 Data = Annotated[list[str] | None, typer.Option("--data", help="Recording or original file; repeatable.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting: section.key=value; repeatable.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).")]
 Profile = Annotated[str | None, typer.Option(help="cautious, balanced or aggressive.")]
-RunDir = Annotated[
-    Path | None, typer.Option("--run-dir", help="Folder of the run instead of AGORA_HOME/runs/….")
-]
+RunDir = Annotated[Path | None, typer.Option("--run-dir", help="Folder of the run instead of AGORA_HOME/runs/….")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; only the outcome and errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the final report as JSON.")]
 
@@ -37,20 +33,16 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: agora backtest --data candles.feather --data funding.feather")(backtest)
 
 
-def run(  # noqa: PLR0913  the flags of CONTRACT 2
+def run(
     *,
     config: ConfigFile = None,
     profile: Profile = None,
-    venue: Annotated[
-        str | None, typer.Option(help="local (needs nothing) or recorded (needs --data).")
-    ] = None,
+    venue: Annotated[str | None, typer.Option(help="local (needs nothing) or recorded (needs --data).")] = None,
     mode: Annotated[str | None, typer.Option(help="paper: no real money.")] = None,
     trader: Trader = None,
     symbol: Symbol = None,
     interval: Interval = None,
-    duration: Annotated[
-        float | None, typer.Option(help="Minutes of the run's clock, fractions allowed.")
-    ] = None,
+    duration: Annotated[float | None, typer.Option(help="Minutes of the run's clock, fractions allowed.")] = None,
     max_trades: Annotated[int | None, typer.Option(help="End after so many completed trades.")] = None,
     seed: Seed = None,
     data: Data = None,
@@ -87,13 +79,13 @@ def run(  # noqa: PLR0913  the flags of CONTRACT 2
         "run.speed": speed,
         "risk.dry_run": dry_run or None,
     }
-    settings = _load(flags, set_ or [], config, profile)
+    settings = _load(flags, set_ or [], file=config, profile=profile)
     account = f"paper-{settings['run'].venue}"
     options = _options(account, run_dir=run_dir, quiet=quiet, json=json)
     _finish(launch.run_new(settings, options), json=json)
 
 
-def backtest(  # noqa: PLR0913  the flags of CONTRACT 2
+def backtest(
     *,
     data: Data = None,
     config: ConfigFile = None,
@@ -101,9 +93,7 @@ def backtest(  # noqa: PLR0913  the flags of CONTRACT 2
     trader: Trader = None,
     symbol: Symbol = None,
     interval: Interval = None,
-    duration: Annotated[
-        float | None, typer.Option(help="Minutes of recorded time; the whole by default.")
-    ] = None,
+    duration: Annotated[float | None, typer.Option(help="Minutes of recorded time; the whole by default.")] = None,
     seed: Seed = None,
     run_dir: RunDir = None,
     set_: Set = None,
@@ -124,11 +114,11 @@ def backtest(  # noqa: PLR0913  the flags of CONTRACT 2
         "run.seed": seed,
         "run.data": data,
     }
-    settings = _load(flags, set_ or [], config, profile)
+    settings = _load(flags, set_ or [], file=config, profile=profile)
     _finish(launch.run_new(settings, _options(None, run_dir=run_dir, quiet=quiet, json=json)), json=json)
 
 
-def _load(flags: dict[str, Any], pairs: list[str], file: Path | None, profile: str | None) -> Config:
+def _load(flags: dict[str, Any], pairs: list[str], *, file: Path | None, profile: str | None) -> Config:
     from agora import assembly
 
     default = home_path() / "config.toml"

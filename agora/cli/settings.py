@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agora.cli.common import JSON_FLAG, environment, home_path, say, show, warn
+from agora.cli.shared import JSON_FLAG, environment, home_path, say, show, warn
 
 File = Annotated[
     Path | None, typer.Option("--config", help="Settings file (TOML); AGORA_HOME/config.toml if it exists.")
@@ -63,9 +63,7 @@ def check(config: File = None, profile: Profile = None, set_: Set = None, json: 
         _load(config, profile, set_)
     except ConfigFaults as found:
         message = str(found)
-        faults = [
-            {"key": f.key, "value": f.value, "allowed": f.allowed, "source": f.source} for f in found.faults
-        ]
+        faults = [{"key": f.key, "value": f.value, "allowed": f.allowed, "source": f.source} for f in found.faults]
     except UsageFault as found:
         message = str(found)
         faults = [{"key": "", "value": "", "allowed": message, "source": ""}]
@@ -86,9 +84,7 @@ def schema(json: Json = False) -> None:
 
 
 def init(
-    path: Annotated[
-        Path | None, typer.Argument(help="Where to write; AGORA_HOME/config.toml by default.")
-    ] = None,
+    path: Annotated[Path | None, typer.Argument(help="Where to write; AGORA_HOME/config.toml by default.")] = None,
     profile: Profile = "balanced",
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
@@ -116,9 +112,7 @@ def doctor(json: Json = False) -> None:
     show(
         findings,
         is_json=json,
-        text=lambda: "\n".join(
-            f"{'ok  ' if f['ok'] else 'FAIL'} {f['what']}: {f['found']}" for f in findings
-        ),
+        text=lambda: "\n".join(f"{'ok  ' if f['ok'] else 'FAIL'} {f['what']}: {f['found']}" for f in findings),
     )
     if not all(finding["ok"] for finding in findings):
         warn("agora: a run would not start; see the lines marked FAIL")

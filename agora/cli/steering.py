@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from agora.cli.common import JSON_FLAG, RUN_ARGUMENT, home_path, say, show
+from agora.cli.shared import JSON_FLAG, RUN_ARGUMENT, home_path, say, show
 
 Run = Annotated[str, RUN_ARGUMENT]
 Reason = Annotated[str, typer.Option(help="Why; it goes into the record and the report.")]
@@ -37,10 +37,11 @@ def flatten(name: Run = "latest", reason: Reason = "operator") -> None:
 
 
 def _send(name: str, command: str, reason: str) -> None:
+    from msgspec.json import encode
+
     from agora.domain.errors import UsageFault
     from agora.session.controls import CommandFile
     from agora.session.folder import COMMAND_FILE, LOCK_FILE, Home, is_locked, write_private
-    from msgspec.json import encode
 
     folder = Home(home_path()).run_folder(name)
     if not is_locked(folder / LOCK_FILE):

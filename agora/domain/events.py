@@ -26,9 +26,7 @@ class Role(StrEnum):
 # Market data: recorded in market.jsonl.
 
 
-class MarketCandle(
-    msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag="market.candle"
-):
+class MarketCandle(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag="market.candle"):
     """A closed bar; `ts_ns` is its end. `is_history` marks warm-up bars from before the run, never traded on."""
 
     ts_ns: int
@@ -228,9 +226,7 @@ class OrderIntent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
     parent: str = ""
 
 
-class OrderCancelIntent(
-    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="order.cancel_intent"
-):
+class OrderCancelIntent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="order.cancel_intent"):
     """A cancel we are about to send, durable first."""
 
     ts_ns: int
@@ -340,9 +336,7 @@ class OrderAmended(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
     trigger_ticks: int
 
 
-class OrderAmendRejected(
-    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="order.amend_rejected"
-):
+class OrderAmendRejected(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="order.amend_rejected"):
     """The order stays as it was."""
 
     ts_ns: int

@@ -43,9 +43,7 @@ def add_price(market: Market, *, price_ticks: int, size_lots: int, now_ns: int, 
     bar = market.bar
     if bar is None:
         interval_ns = interval_s * NS_PER_S
-        market.bar = Bar(
-            now_ns - now_ns % interval_ns, price_ticks, price_ticks, price_ticks, price_ticks, size_lots
-        )
+        market.bar = Bar(now_ns - now_ns % interval_ns, price_ticks, price_ticks, price_ticks, price_ticks, size_lots)
         return
     if price_ticks > bar.high_ticks:
         bar.high_ticks = price_ticks
@@ -55,15 +53,19 @@ def add_price(market: Market, *, price_ticks: int, size_lots: int, now_ns: int, 
     bar.volume_lots += size_lots
 
 
-def add_candle(market: Market, candle: MarketCandle) -> None:
-    """Let a shorter candle shape the bar being built; the candle lies inside (end - interval, end]."""
+def add_candle(market: Market, candle: MarketCandle, *, interval_s: int) -> None:
+    """Let a shorter candle shape the bar being built; the first candle of a bar gives it its open."""
     bar = market.bar
     open_ts_ns = candle.ts_ns - candle.interval_s * NS_PER_S
-    if bar is None or bar.volume_lots == 0 and bar.open_ts_ns > open_ts_ns:
+    if bar is None or open_ts_ns <= bar.open_ts_ns:
         market.bar = Bar(
-            open_ts_ns, candle.open_ticks, candle.high_ticks, candle.low_ticks, candle.close_ticks
+            open_ts_ns=open_ts_ns - open_ts_ns % (interval_s * NS_PER_S),
+            open_ticks=candle.open_ticks,
+            high_ticks=candle.high_ticks,
+            low_ticks=candle.low_ticks,
+            close_ticks=candle.close_ticks,
+            volume_lots=candle.volume_lots,
         )
-        market.bar.volume_lots = candle.volume_lots
         return
     bar.high_ticks = max(bar.high_ticks, candle.high_ticks)
     bar.low_ticks = min(bar.low_ticks, candle.low_ticks)

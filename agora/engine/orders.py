@@ -45,16 +45,16 @@ def place(desk: Desk, trader: str, intent: Place) -> None:
     for check in desk.rules.checks:
         reason = check.refusal(desk, intent)
         if reason is not None:
-            _refuse(desk, trader, intent, check.name, reason)
+            _refuse(desk, trader, intent, rule=check.name, reason=reason)
             return
     entry = _plan(desk, trader, intent)
     if intent.stop_ticks:
-        _plan_leg(desk, entry, Purpose.STOP, OrderType.STOP, intent.stop_ticks)
+        _plan_leg(desk, entry, Purpose.STOP, level_ticks=intent.stop_ticks)
     if intent.target_ticks:
-        _plan_leg(desk, entry, Purpose.TARGET, OrderType.LIMIT, intent.target_ticks)
+        _plan_leg(desk, entry, Purpose.TARGET, level_ticks=intent.target_ticks)
 
 
-def _refuse(desk: Desk, trader: str, intent: Place, rule: str, reason: str) -> None:
+def _refuse(desk: Desk, trader: str, intent: Place, *, rule: str, reason: str) -> None:
     desk.record(
         OrderRefused(
             ts_ns=desk.state.now_ns,
@@ -93,16 +93,16 @@ def _plan(desk: Desk, trader: str, intent: Place) -> Order:
     )
 
 
-def _plan_leg(desk: Desk, entry: Order, purpose: Purpose, order_type: OrderType, level_ticks: int) -> None:
+def _plan_leg(desk: Desk, entry: Order, purpose: Purpose, *, level_ticks: int) -> None:
     """A stop or target that sleeps at the venue until its entry fills."""
-    is_stop = order_type is OrderType.STOP
+    is_stop = purpose is Purpose.STOP
     leg = Order(
         client_id="",
         number=0,
         trader=entry.trader,
         instrument=entry.instrument,
         side=Side(-entry.side),
-        type=order_type,
+        type=OrderType.STOP if is_stop else OrderType.LIMIT,
         time_in_force=TimeInForce.GTC,
         purpose=purpose,
         size_lots=entry.size_lots,
@@ -245,9 +245,7 @@ def on_amended(desk: Desk, event: OrderAmended) -> None:
 
 def on_amend_rejected(desk: Desk, event: OrderAmendRejected) -> None:
     """The order stays as it was; the trader sees it unchanged and may ask again."""
-    desk.record(
-        Warned(ts_ns=desk.state.now_ns, what="amend_rejected", detail=f"{event.client_id}: {event.reason}")
-    )
+    desk.record(Warned(ts_ns=desk.state.now_ns, what="amend_rejected", detail=f"{event.client_id}: {event.reason}"))
 
 
 def on_fill(desk: Desk, event: OrderFilled) -> bool:
@@ -262,9 +260,7 @@ def on_fill(desk: Desk, event: OrderFilled) -> bool:
     if order is None:
         order = _adopt(desk, event)
     order.filled_lots += event.fill_size_lots
-    assert order.filled_lots <= order.size_lots, (
-        f"{order.client_id} filled {order.filled_lots} of {order.size_lots}"
-    )
+    assert order.filled_lots <= order.size_lots, f"{order.client_id} filled {order.filled_lots} of {order.size_lots}"
     order.venue_id = order.venue_id or event.venue_id
     change = OrderChange.FILL_REST if order.remaining_lots == 0 else OrderChange.FILL_PART
     status = next_status(order.status, change)
@@ -277,9 +273,7 @@ def on_fill(desk: Desk, event: OrderFilled) -> bool:
 
 def _adopt(desk: Desk, event: OrderFilled) -> Order:
     """An execution the venue made on its own (liquidation): real money, so it is booked, and said aloud."""
-    desk.record(
-        Warned(ts_ns=desk.state.now_ns, what="foreign_fill", detail=f"{event.purpose} {event.client_id}")
-    )
+    desk.record(Warned(ts_ns=desk.state.now_ns, what="foreign_fill", detail=f"{event.purpose} {event.client_id}"))
     order = Order(
         client_id=event.client_id,
         number=0,

@@ -147,9 +147,7 @@ class State(msgspec.Struct, kw_only=True):
         equity = self.ledger.cash
         for symbol, holding in self.holdings.items():
             if holding.position.size_lots:
-                equity += holding.position.unrealised_units(
-                    instruments[symbol], self.markets[symbol].mark_ticks
-                )
+                equity += holding.position.unrealised_units(instruments[symbol], self.markets[symbol].mark_ticks)
         return equity
 
     @property

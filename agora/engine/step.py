@@ -63,7 +63,8 @@ def step(desk: Desk, event: Event) -> list[Effect]:
         # Warm-up bars lie before the start of the run; nothing else may.
         is_history = isinstance(event, MarketCandle) and event.is_history
         assert is_history, f"time went back: {event.ts_ns} after {state.now_ns}"
-    desk.out = out = []
+    out: list[Effect] = []
+    desk.out = out
     HANDLERS[type(event)](desk, event)
     if state.now_ns >= state.deadline_ns:
         _meet_deadlines(desk)
@@ -140,7 +141,7 @@ def on_candle(desk: Desk, event: MarketCandle) -> None:
     if event.interval_s == desk.rules.interval_s:
         _ask(desk, event)
         return
-    bars.add_candle(market, event)
+    bars.add_candle(market, event, interval_s=desk.rules.interval_s)
     _close_bar(desk, market, event.instrument)
 
 

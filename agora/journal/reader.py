@@ -55,9 +55,7 @@ class ChainReader:
     one.
     """
 
-    def __init__(
-        self, disk: Disk, chain: Chain, *, dropped: Dropped | None, after: StateCheckpoint | None
-    ) -> None:
+    def __init__(self, disk: Disk, chain: Chain, *, dropped: Dropped | None, after: StateCheckpoint | None) -> None:
         self._disk = disk
         self._chain = chain
         # Where the checkpoint's own market record was given up, the note of that is what the chain hangs on.
@@ -122,9 +120,7 @@ class ChainReader:
                 f"expected prev {self._prev}, found {header.prev}"
             )
         if header.seq <= self._seq:
-            raise DamagedJournal(
-                f"{name} line {number}: expected a record after {self._seq}, found {header.seq}"
-            )
+            raise DamagedJournal(f"{name} line {number}: expected a record after {self._seq}, found {header.seq}")
         self._prev, self._seq, self._is_anchored = header.hash, header.seq, True
 
     def _check_anchor(self, header: Header | None) -> None:

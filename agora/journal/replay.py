@@ -89,9 +89,7 @@ class Replayer:
             # The run met the same fault at the same event, recorded it and went on to its end; so do we.
             self.found.failures += (f"record {record.seq}: {type(fault).__name__}: {fault}",)
             effects = []
-        self._expected.extend(
-            effect for effect in effects if not isinstance(effect, Send | Change | Confirm | Halt)
-        )
+        self._expected.extend(effect for effect in effects if not isinstance(effect, Send | Change | Confirm | Halt))
         self._leaving = [effect for effect in effects if isinstance(effect, Send | Change | Confirm)]
         self._unwatched = (record, effects)
         if not self._expected:
@@ -118,9 +116,7 @@ class Replayer:
         now = state_hash(self._desk.snapshot())
         if now == checkpoint.state_hash:
             return True
-        self.found.divergence = Divergence(
-            seq=seq, expected=f"state {now}", found=f"state {checkpoint.state_hash}"
-        )
+        self.found.divergence = Divergence(seq=seq, expected=f"state {now}", found=f"state {checkpoint.state_hash}")
         return False
 
     def _diverge(self, seq: int, *, expected: Event | None, found: Event) -> bool:

@@ -43,10 +43,7 @@ def verify_chain(disk: Disk) -> ChainReport:
         for chain, offset in sorted(reader.cut_at.items()):
             size_bytes = disk.size(live_name(chain)) - offset
             torn_bytes += size_bytes
-            fault = (
-                fault
-                or f"{live_name(chain)}: the last {size_bytes} bytes, after record {reader.seq}, are torn"
-            )
+            fault = fault or f"{live_name(chain)}: the last {size_bytes} bytes, after record {reader.seq}, are torn"
     return ChainReport(
         records=dict(sorted(counts.items())),
         total=counts.total(),

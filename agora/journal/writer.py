@@ -222,9 +222,7 @@ class InlineWriter:
     `delay` is awaited before each commit's work, in place of a disk that takes its time.
     """
 
-    def __init__(
-        self, store: Store, *, last_seq: int, delay: Callable[[], Awaitable[None]] | None = None
-    ) -> None:
+    def __init__(self, store: Store, *, last_seq: int, delay: Callable[[], Awaitable[None]] | None = None) -> None:
         self._store = store
         self._buffer = _Buffer(last_seq)
         self._durable_seq = last_seq

@@ -12,9 +12,7 @@ import numpy as np
 from agora.kernels.compiled import Rows, Words, compiled_inside
 
 # Codes, reasons and order attributes: part of the public interface, re-exported by `fills`.
-ACCEPTED, REJECTED, FILL, CANCELLED, EXPIRED, TRIGGERED, AMENDED, AMEND_REJECTED, CANCEL_REJECTED = range(
-    1, 10
-)
+ACCEPTED, REJECTED, FILL, CANCELLED, EXPIRED, TRIGGERED, AMENDED, AMEND_REJECTED, CANCEL_REJECTED = range(1, 10)
 
 NO_REASON = 0
 POST_ONLY_WOULD_CROSS = 1
@@ -81,9 +79,7 @@ FREE_ROWS = 64  # a call can always report at least FREE_ROWS - RESERVED_ROWS fi
 
 
 @compiled_inside
-def emit(
-    out: Rows, n: int, code: int, order_id: int, price: int, size: int, detail: int, remaining: int
-) -> int:
+def emit(out: Rows, n: int, code: int, order_id: int, price: int, size: int, detail: int, remaining: int) -> int:
     """Write row `n` of `out` and return the next row number."""
     out[n, 0] = code
     out[n, 1] = order_id
@@ -223,12 +219,7 @@ def next_resting(buf: Words, side: int, bound: int) -> int:
     """
     best = -1
     for at in range(HEADER_WORDS, orders_end(buf), ORDER_WORDS):
-        if (
-            buf[at + LIVE] == 0
-            or buf[at + TYPE] != LIMIT
-            or buf[at + SIDE] != side
-            or buf[at + REMAINING] == 0
-        ):
+        if buf[at + LIVE] == 0 or buf[at + TYPE] != LIMIT or buf[at + SIDE] != side or buf[at + REMAINING] == 0:
             continue
         if buf[at + VISIT_EVENT] == buf[EVENT] or buf[at + FRESH_EVENT] == buf[EVENT]:
             continue
@@ -283,10 +274,7 @@ def finish(buf: Words, out: Rows, n: int) -> int:
 @compiled_inside
 def begin(buf: Words, out: Rows, ts_ns: int) -> int:
     """Start a call: expire what is due at `ts_ns` and end reduce-only orders that lost their position."""
-    if (
-        out.shape[0] < RESERVED_ROWS_PER_ORDER * buf[ORDER_CAPACITY] + FREE_ROWS
-        or out.shape[1] != OUT_COLUMNS
-    ):
+    if out.shape[0] < RESERVED_ROWS_PER_ORDER * buf[ORDER_CAPACITY] + FREE_ROWS or out.shape[1] != OUT_COLUMNS:
         raise ValueError("out must have 6 columns and at least 4 * order_capacity + 64 rows")
     buf[EVENT] += 1
     n = FIRST_ROW

@@ -179,9 +179,7 @@ def is_hit(buf: Words, at: int, trade_ticks: int) -> bool:
         touch = touch_price(buf, -side)
         if not is_stop:
             return bool(touch > 0 and touch * side <= trigger)
-        return bool(
-            (touch > 0 and touch * side >= trigger) or (trade_ticks > 0 and trade_ticks * side >= trigger)
-        )
+        return bool((touch > 0 and touch * side >= trigger) or (trade_ticks > 0 and trade_ticks * side >= trigger))
     price = base_price(buf)
     if is_stop:
         return bool(price > 0 and price * side >= trigger)
@@ -192,9 +190,7 @@ def is_hit(buf: Words, at: int, trade_ticks: int) -> bool:
 def fire_trigger(buf: Words, out: Rows, n: int, at: int) -> int:
     """Turn a stop or take-profit into a working market order."""
     buf[at + IS_TRIGGERED] = 1
-    return emit(
-        out, n, TRIGGERED, buf[at + ORDER_ID], buf[at + TRIGGER], buf[at + REMAINING], 0, buf[at + REMAINING]
-    )
+    return emit(out, n, TRIGGERED, buf[at + ORDER_ID], buf[at + TRIGGER], buf[at + REMAINING], 0, buf[at + REMAINING])
 
 
 @compiled_inside
@@ -418,9 +414,7 @@ def fill_limits_in_bar(buf: Words, out: Rows, n: int, high: int, low: int) -> in
 
 
 @compiled_inside
-def work_bar(
-    buf: Words, out: Rows, n: int, open_ticks: int, high: int, low: int, close: int, volume: int
-) -> int:
+def work_bar(buf: Words, out: Rows, n: int, open_ticks: int, high: int, low: int, close: int, volume: int) -> int:
     """Trigger and fill inside one bar: stops before every exit at profit, and again after entries."""
     buf[BAR_LOTS] = share_of(volume, buf[PARTICIPATION_PPM])
     buf[CLOSE_TICKS] = close

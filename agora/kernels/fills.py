@@ -264,9 +264,7 @@ def arrive(
         return emit(out, n, REJECTED, order_id, price, size, reason, 0)
     if (parent_id != 0 or order_type >= STOP) and tif != GTD:
         tif = GTC
-    at = append_order(
-        buf, order_id, side, order_type, tif, flags, price, trigger, lots, expire_ts_ns, parent_id
-    )
+    at = append_order(buf, order_id, side, order_type, tif, flags, price, trigger, lots, expire_ts_ns, parent_id)
     n = emit(out, n, ACCEPTED, order_id, price, lots, NO_REASON, lots)
     n = sweep_reduce_only(buf, out, n)
     n = enter_market(buf, out, n, at)
@@ -346,9 +344,7 @@ def advance(buf: Words, out: Rows, ts_ns: int) -> int:
 
 
 @compiled
-def on_candle(
-    buf: Words, out: Rows, ts_ns: int, open_ticks: int, high: int, low: int, close: int, volume: int
-) -> int:
+def on_candle(buf: Words, out: Rows, ts_ns: int, open_ticks: int, high: int, low: int, close: int, volume: int) -> int:
     """Work one closed bar, in this order; all fills of a bar share `participation_ppm` of its volume, rounded
     down.
 

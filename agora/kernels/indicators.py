@@ -48,9 +48,7 @@ def restored(empty: Figures, words: Sequence[float]) -> Figures:
     buf[:] = words
     if buf.shape != empty.shape or buf[lengths].tolist() != empty[lengths].tolist():
         expected = empty[lengths].astype(int).tolist()
-        raise ValueError(
-            f"expected indicators of {expected} bars, found {buf[lengths].tolist()} in {buf.size} words"
-        )
+        raise ValueError(f"expected indicators of {expected} bars, found {buf[lengths].tolist()} in {buf.size} words")
     return buf
 
 
@@ -61,9 +59,7 @@ def warm_up() -> None:
 
 
 @compiled
-def update(
-    buf: Figures, open_: float, high: float, low: float, close: float, volume: float, ts_ns: int
-) -> None:
+def update(buf: Figures, open_: float, high: float, low: float, close: float, volume: float, ts_ns: int) -> None:
     """Take in one closed bar that ended at `ts_ns`. The work is one pass over `swing_bars` values.
 
     EMAs start from the simple mean of their first bars. ATR is Wilder's. The session is the UTC day; the bar

@@ -178,9 +178,7 @@ class Collector:
             elif isinstance(effect, BreakerTripped):
                 self._on_tripped(effect)
             elif isinstance(effect, FeedStale):
-                self._explain(
-                    "stale_data", f"no usable market data for {effect.age_ms} ms, limit {effect.limit_ms} ms"
-                )
+                self._explain("stale_data", f"no usable market data for {effect.age_ms} ms, limit {effect.limit_ms} ms")
         if is_decided and done_wall_ns is not None:
             self.decision_latency.add((done_wall_ns - wall_ns) / NS_PER_MS)
 

@@ -64,9 +64,7 @@ def _price(plots: Plots, instrument: Instrument) -> Figure:
         if chosen:
             traces.append(_markers(chosen, instrument, style))
     left_out = plots.fills_left_out
-    note = f"{len(fills)} fills" + (
-        f", the {left_out} oldest fills of the run are not drawn" if left_out else ""
-    )
+    note = f"{len(fills)} fills" + (f", the {left_out} oldest fills of the run are not drawn" if left_out else "")
     return Figure(
         name=f"price-{symbol}",
         title=f"Price of {symbol} with fills",
@@ -89,9 +87,7 @@ def _line(points: Sequence[Point], *, name: str, tone: str) -> dict[str, Any]:
     }
 
 
-def _markers(
-    fills: Iterable[FillMark], instrument: Instrument, style: tuple[str, str, str]
-) -> dict[str, Any]:
+def _markers(fills: Iterable[FillMark], instrument: Instrument, style: tuple[str, str, str]) -> dict[str, Any]:
     name, symbol, tone = style
     chosen = list(fills)
     return {
@@ -205,7 +201,12 @@ def _refusals(refusals: Mapping[str, int]) -> Figure:
         note="orders that a limit kept back",
         traces=[bars] if most else [],
         layout={
-            "xaxis": {"type": "linear", "title": {"text": "orders"}, "rangemode": "tozero", "tickformat": "d"},
+            "xaxis": {
+                "type": "linear",
+                "title": {"text": "orders"},
+                "rangemode": "tozero",
+                "tickformat": "d",
+            },
             "yaxis": {"type": "category", "automargin": True},
             "showlegend": False,
             "height": 90 + 34 * len(most),

@@ -183,9 +183,7 @@ def json_pieces(csv_path: Path) -> Iterator[bytes]:
         separator = b"\n"
         for row in rows:
             if len(row) == len(names):
-                yield separator + _json(
-                    [_json_cell(name, cell) for name, cell in zip(names, row, strict=True)]
-                )
+                yield separator + _json([_json_cell(name, cell) for name, cell in zip(names, row, strict=True)])
                 separator = b",\n"
     yield b"\n]}\n"
 

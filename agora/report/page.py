@@ -195,12 +195,8 @@ def _residual(report: Report) -> str:
 
 
 def _plots(drawn: Sequence[Figure]) -> str:
-    needs = (
-        '<noscript><p class="panel">The plots need JavaScript; every figure is in the tables.</p></noscript>'
-    )
-    return (
-        needs + '<div class="grid">' + "".join(_plot(*numbered) for numbered in enumerate(drawn)) + "</div>"
-    )
+    needs = '<noscript><p class="panel">The plots need JavaScript; every figure is in the tables.</p></noscript>'
+    return needs + '<div class="grid">' + "".join(_plot(*numbered) for numbered in enumerate(drawn)) + "</div>"
 
 
 def _plot(place: int, figure: Figure) -> str:
@@ -279,9 +275,7 @@ def _provenance(report: Report) -> str:
         ("journal head", report["journal"]["head_hash"]),
         ("state", report["state_hash"]),
     )
-    rows = "".join(
-        f"<tr><th>{_text(name)}</th><td><code>{_text(value)}</code></td></tr>" for name, value in facts
-    )
+    rows = "".join(f"<tr><th>{_text(name)}</th><td><code>{_text(value)}</code></td></tr>" for name, value in facts)
     return (
         '<footer><section class="panel"><h2>Where this comes from</h2><div class="scroll">'
         f'<table class="pairs">{rows}</table></div></section></footer>'
@@ -310,9 +304,7 @@ def _rest(items: Sequence[object], tag: str) -> str:
 
 
 def _pairs(rows: Sequence[tuple[str, object]]) -> str:
-    shown = "".join(
-        f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in rows[:ROWS_MAX]
-    )
+    shown = "".join(f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in rows[:ROWS_MAX])
     rest = f"<tr>{_rest(rows, 'td')}</tr>" if len(rows) > ROWS_MAX else ""
     return f'<div class="scroll"><table class="pairs">{shown}{rest}</table></div>'
 

@@ -106,12 +106,8 @@ def build(collector: Collector, desk: Desk, meta: Meta) -> dict[str, Any]:
         "version": meta.version,
         **_money(collector, desk),
         **_performance(collector, state),
-        "per_trader": [
-            _tally(name, tally, key="trader") for name, tally in sorted(collector.traders.items())
-        ],
-        "per_symbol": [
-            _tally(name, tally, key="symbol") for name, tally in sorted(collector.symbols.items())
-        ],
+        "per_trader": [_tally(name, tally, key="trader") for name, tally in sorted(collector.traders.items())],
+        "per_symbol": [_tally(name, tally, key="symbol") for name, tally in sorted(collector.symbols.items())],
         "orders": _orders(collector, state),
         "refusals": dict(sorted(state.refusals.items())),
         "breakers": [
@@ -283,18 +279,18 @@ def _money_faults(report: Mapping[str, Any]) -> Iterator[str]:
 def _count_faults(report: Mapping[str, Any], records: Mapping[str, int]) -> Iterator[str]:
     orders = report["orders"]
     for field, kind in ORDER_KINDS.items():
-        yield from _differs(f"orders.{field}", orders[field], records.get(kind, 0), f"{kind} records")
+        yield from _differs(f"orders.{field}", orders[field], records.get(kind, 0), other=f"{kind} records")
     filled = orders["filled"] + orders["duplicate_fills"]
     yield from _differs(
-        "orders.filled + duplicate_fills", filled, records.get("order.filled", 0), "order.filled records"
+        "orders.filled + duplicate_fills", filled, records.get("order.filled", 0), other="order.filled records"
     )
-    yield from _differs("position records", records.get("position", 0), orders["filled"], "orders.filled")
-    yield from _differs("decisions", report["decisions"], records.get("decision", 0), "decision records")
+    yield from _differs("position records", records.get("position", 0), orders["filled"], other="orders.filled")
+    yield from _differs("decisions", report["decisions"], records.get("decision", 0), other="decision records")
     errors = records.get("error", 0) + records.get("feed.lost", 0)
-    yield from _differs("errors", report["errors"], errors, "error and feed.lost records")
-    yield from _differs("refusals", sum(report["refusals"].values()), orders["refused"], "orders.refused")
+    yield from _differs("errors", report["errors"], errors, other="error and feed.lost records")
+    yield from _differs("refusals", sum(report["refusals"].values()), orders["refused"], other="orders.refused")
     malformed = sum(report["malformed_by_reason"].values())
-    yield from _differs("malformed_by_reason", malformed, report["malformed"], "malformed")
+    yield from _differs("malformed_by_reason", malformed, report["malformed"], other="malformed")
     for part in ("per_symbol", "per_trader"):
         for field, total in (
             ("fills", orders["filled"]),
@@ -316,12 +312,12 @@ def _ending_faults(report: Mapping[str, Any]) -> Iterator[str]:
 def _market_faults(report: Mapping[str, Any], records: Mapping[str, int]) -> Iterator[str]:
     recorded = sum(count for kind, count in records.items() if kind.startswith(MARKET_PREFIX))
     seen = report["market_events"] + report["history_events"] + report["funding_rates"]
-    yield from _differs("market_events + history_events + funding_rates", seen, recorded, "market records")
+    yield from _differs("market_events + history_events + funding_rates", seen, recorded, other="market records")
     yield from _differs(
-        "journal.records", report["journal"]["records"], sum(records.values()), "records in the journal"
+        "journal.records", report["journal"]["records"], sum(records.values()), other="records in the journal"
     )
 
 
-def _differs(name: str, found: object, expected: object, other: str = "the total") -> Iterator[str]:
+def _differs(name: str, found: object, expected: object, *, other: str = "the total") -> Iterator[str]:
     if found != expected:
         yield f"{name} is {found}, {other}: {expected}"

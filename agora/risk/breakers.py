@@ -31,15 +31,9 @@ class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True):
             description="fall from the UTC day's highest equity that ends the run, ppm",
         ),
     ] = 30_000
-    losing_streak_max: Annotated[
-        int, Meta(ge=0, le=1_000, description="consecutive losing trades (0: off)")
-    ] = 25
-    errors_max: Annotated[
-        int, Meta(ge=1, le=500, description="errors within errors_window_s that end the run")
-    ] = 20
-    errors_window_s: Annotated[
-        int, Meta(ge=1, le=3_600, description="window of the error burst, seconds")
-    ] = 60
+    losing_streak_max: Annotated[int, Meta(ge=0, le=1_000, description="consecutive losing trades (0: off)")] = 25
+    errors_max: Annotated[int, Meta(ge=1, le=500, description="errors within errors_window_s that end the run")] = 20
+    errors_window_s: Annotated[int, Meta(ge=1, le=3_600, description="window of the error burst, seconds")] = 60
 
 
 Reading = Callable[[Desk, BreakerSettings], tuple[str, str] | None]

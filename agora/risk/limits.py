@@ -28,18 +28,14 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(pattern=r"^\d{1,12}(\.\d{1,8})?$", description="largest position, money of the quote currency"),
     ] = "20000"
-    position_lots_max: Annotated[
-        int, Meta(ge=0, le=10**12, description="largest position in lots (0: no limit)")
-    ] = 0
+    position_lots_max: Annotated[int, Meta(ge=0, le=10**12, description="largest position in lots (0: no limit)")] = 0
     order_notional_max: Annotated[
         str, Meta(pattern=r"^\d{1,12}(\.\d{1,8})?$", description="largest order, money of the quote currency")
     ] = "20000"
     price_band_ppm: Annotated[
         int, Meta(ge=100, le=500_000, description="largest distance of a price from the last good one, ppm")
     ] = 50_000
-    orders_per_minute_max: Annotated[
-        int, Meta(ge=1, le=600, description="orders in any 60 s of the run's clock")
-    ] = 60
+    orders_per_minute_max: Annotated[int, Meta(ge=1, le=600, description="orders in any 60 s of the run's clock")] = 60
     leverage_max: Annotated[int, Meta(ge=1, le=125, description="resulting notional over equity")] = 3
     data_age_s_max: Annotated[
         int, Meta(ge=1, le=600, description="no order that adds risk on market data older than this, seconds")
@@ -159,9 +155,7 @@ def fresh_data(desk: Desk, settings: LimitSettings, place: Place) -> str | None:
 
 def order_size(desk: Desk, settings: LimitSettings, place: Place) -> str | None:
     """One order's notional."""
-    notional = desk.rules.instruments[place.instrument].notional_units(
-        _reference_ticks(desk, place), place.size_lots
-    )
+    notional = desk.rules.instruments[place.instrument].notional_units(_reference_ticks(desk, place), place.size_lots)
     if not _adds_risk(place) or notional <= money_units(settings.order_notional_max):
         return None
     return f"order of {money_text(notional)}, limit {settings.order_notional_max}"

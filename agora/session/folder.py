@@ -87,9 +87,7 @@ class Home:
 
     def latches(self) -> list[Latch]:
         """Everything that is closed."""
-        accounts = (
-            path.name[len("tripped-") : -len(".json")] for path in sorted(self.path.glob("tripped-*.json"))
-        )
+        accounts = (path.name[len("tripped-") : -len(".json")] for path in sorted(self.path.glob("tripped-*.json")))
         return [latch for account in accounts if (latch := self.latched(account)) is not None]
 
     def reset(self, account: str | None = None) -> list[Latch]:

@@ -72,9 +72,7 @@ async def _run_guarded(cast: Cast) -> None:
         await runner.run(cast.controls, cast.keeper, poll_ns=cast.poll_ns)
 
 
-async def live_measured(
-    cast: Cast, *, monotonic_ns: Callable[[], int], on_lag: Callable[[int], None]
-) -> None:
+async def live_measured(cast: Cast, *, monotonic_ns: Callable[[], int], on_lag: Callable[[int], None]) -> None:
     """`live` with a probe beside it that measures how late the event loop wakes."""
     async with asyncio.TaskGroup() as tasks:
         probe = tasks.create_task(_probe_lag(monotonic_ns, on_lag))

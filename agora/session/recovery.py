@@ -131,17 +131,13 @@ class Restored(msgspec.Struct):
     lost: Sequence[Event]
 
 
-def restore(
-    desk: Desk, machine: Machine, records: Iterable[Record], *, observers: Sequence[Any] = ()
-) -> Restored:
+def restore(desk: Desk, machine: Machine, records: Iterable[Record], *, observers: Sequence[Any] = ()) -> Restored:
     """Replay the journal on desk and machine; raises `DamagedJournal` when the run cannot be continued from it."""
     again = MachineReplay(desk, machine)
 
     def watch(record: Record, effects: list[Effect], done_wall_ns: int | None) -> None:
         for observer in observers:
-            observer.after_step(
-                desk, record.event, wall_ns=record.wall_ns, done_wall_ns=done_wall_ns, effects=effects
-            )
+            observer.after_step(desk, record.event, wall_ns=record.wall_ns, done_wall_ns=done_wall_ns, effects=effects)
 
     replayer = Replayer(desk, watch=watch)
     for record in records:

@@ -16,9 +16,9 @@ from agora.domain.events import (
     Heartbeat,
     OperatorCommand,
     OrderAccepted,
+    OrderAmended,
     OrderAmendIntent,
     OrderAmendRejected,
-    OrderAmended,
     OrderCancelIntent,
     OrderCancelled,
     OrderExpired,
@@ -185,9 +185,7 @@ class Runner:
 
     def record(self, event: Event) -> None:
         """Put an event into the journal, order events with their readable facts."""
-        self.journal.append(
-            event, order_facts(self.desk, event) if isinstance(event, _ORDER_EVENTS) else None
-        )
+        self.journal.append(event, order_facts(self.desk, event) if isinstance(event, _ORDER_EVENTS) else None)
 
     async def perform(self, leaving: list[Leaving]) -> None:
         """Let effects leave once everything before them is durable."""

@@ -88,9 +88,7 @@ def open_log_file(folder: Path, *, is_json: bool) -> logging.Handler:
         folder / "run.log", maxBytes=LOG_BYTES_MAX, backupCount=LOG_FILES_KEPT, encoding="utf-8"
     )
     (folder / "run.log").chmod(0o600)
-    handler.setFormatter(
-        JsonLines() if is_json else logging.Formatter("%(asctime)s %(levelname)s %(message)s")
-    )
+    handler.setFormatter(JsonLines() if is_json else logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     return handler
 
 
@@ -130,9 +128,7 @@ class Progress:
         self._next_ns = 0
         self._events_seen = 0
         console = Console(stderr=True)
-        self._live = (
-            Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
-        )
+        self._live = Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
         self._is_silent = is_quiet
         if self._live is not None and not is_quiet and not is_json:
             self._live.start()

@@ -22,9 +22,7 @@ class SizingSettings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=1, le=100_000, description="equity lost at the stop, fees included, parts per million")
     ] = 2_500
     # Twice the equity: tight stops would otherwise ask for ten times; liquidation stays far beyond any stop.
-    leverage: Annotated[
-        int, Meta(ge=1, le=125, description="leverage that the notional is measured with")
-    ] = 2
+    leverage: Annotated[int, Meta(ge=1, le=125, description="leverage that the notional is measured with")] = 2
     # The rest stays free as margin for fees and funding, and keeps the order inside the default risk limits.
     notional_fraction_ppm_max: Annotated[
         int, Meta(ge=1, le=PPM, description="largest notional over equity times leverage, parts per million")

@@ -47,12 +47,12 @@ class TrendSettings(msgspec.Struct, frozen=True, kw_only=True):
         float, Meta(ge=0.0, le=100.0, description="distance of the EMAs against which no sweep is taken, ATR")
     ] = 2.0
     # Beyond the noise of one bar, and near enough that 2 R is reached within a trend's leg.
-    pullback_stop_atr: Annotated[
-        float, Meta(ge=0.1, le=20.0, description="stop of a pullback from its entry, ATR")
-    ] = 1.5
-    pullback_target_r: Annotated[
-        float, Meta(ge=0.1, le=50.0, description="target of a pullback from its entry, R")
-    ] = 2.0
+    pullback_stop_atr: Annotated[float, Meta(ge=0.1, le=20.0, description="stop of a pullback from its entry, ATR")] = (
+        1.5
+    )
+    pullback_target_r: Annotated[float, Meta(ge=0.1, le=50.0, description="target of a pullback from its entry, R")] = (
+        2.0
+    )
     # The level was just proven; half an ATR beyond it the reclaim has failed.
     sweep_stop_atr: Annotated[
         float, Meta(ge=0.0, le=20.0, description="stop of a sweep beyond the swept level, ATR")
@@ -75,34 +75,24 @@ class TrendSettings(msgspec.Struct, frozen=True, kw_only=True):
     # that longs are crowded; in the 51 recorded days 19 of 153 settlements lie above this gate.
     funding_long_ppb_max: Annotated[
         int,
-        Meta(
-            ge=-3_750_000, le=3_750_000, description="no new longs above this funding rate, ppb of notional"
-        ),
+        Meta(ge=-3_750_000, le=3_750_000, description="no new longs above this funding rate, ppb of notional"),
     ] = 90_000
     # Shorts rarely pay at all (in 19 of those settlements); 20,000 ppb spares the noise around zero.
     funding_short_ppb_min: Annotated[
         int,
-        Meta(
-            ge=-3_750_000, le=3_750_000, description="no new shorts below this funding rate, ppb of notional"
-        ),
+        Meta(ge=-3_750_000, le=3_750_000, description="no new shorts below this funding rate, ppb of notional"),
     ] = -20_000
-    trail_start_r: Annotated[
-        float, Meta(ge=0.0, le=50.0, description="best close from which the stop trails, R")
-    ] = 0.5
+    trail_start_r: Annotated[float, Meta(ge=0.0, le=50.0, description="best close from which the stop trails, R")] = 0.5
     trail_distance_r: Annotated[
         float, Meta(ge=0.0, le=50.0, description="the trailing stop behind the best close, R")
     ] = 1.0
     # After five bars the average has moved on and the order would buy another situation than the one judged.
-    entry_expiry_bars: Annotated[
-        int, Meta(ge=1, le=1_000, description="life of an unfilled entry order, bars")
-    ] = 5
+    entry_expiry_bars: Annotated[int, Meta(ge=1, le=1_000, description="life of an unfilled entry order, bars")] = 5
 
     def __post_init__(self) -> None:
         """Refuse lengths that make no ribbon and gates that exclude each other's side for ever."""
         if self.ema_fast_bars >= self.ema_slow_bars:
-            raise ValueError(
-                f"ema_fast_bars {self.ema_fast_bars} is not below ema_slow_bars {self.ema_slow_bars}"
-            )
+            raise ValueError(f"ema_fast_bars {self.ema_fast_bars} is not below ema_slow_bars {self.ema_slow_bars}")
         if self.funding_short_ppb_min > self.funding_long_ppb_max:
             raise ValueError(
                 f"funding_short_ppb_min {self.funding_short_ppb_min} is above "
@@ -449,9 +439,7 @@ def _clear_legs(orders: Sequence[Order], reading: Reading) -> Proposal:
     """Flat and without an entry, what still works is left over: it must be gone before the next entry."""
     legs = (Purpose.STOP, Purpose.TARGET)
     cancels = tuple(
-        Cancel(client_id=order.client_id)
-        for order in orders
-        if order.purpose in legs and not order.is_cancel_requested
+        Cancel(client_id=order.client_id) for order in orders if order.purpose in legs and not order.is_cancel_requested
     )
     action = "cancel_legs" if cancels else "hold"
     return Proposal(action=action, reason="legs_working", intents=cancels, features=reading.features())

@@ -34,6 +34,4 @@ def _check(path: Path) -> None:
         raise UsageFault(f"{path}: not read within {CHECK_TIMEOUT_S} s: damaged?") from None
     if found.returncode != 0:
         words = [line for line in found.stderr.decode("utf-8", "replace").splitlines() if "rror" in line]
-        raise UsageFault(
-            f"{path}: a damaged feather file ({words[-1][:160] if words else 'the reader gave up'})"
-        )
+        raise UsageFault(f"{path}: a damaged feather file ({words[-1][:160] if words else 'the reader gave up'})")

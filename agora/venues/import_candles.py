@@ -17,6 +17,7 @@ from agora.domain.errors import UsageFault
 from agora.domain.events import FeedGap, MarketCandle, MarketFundingRate
 from agora.domain.instruments import Instrument
 from agora.domain.numbers import NS_PER_MS, NS_PER_S, PPB
+from agora.venues.import_arrow import arrow_batches
 from agora.venues.import_rows import (
     FIRST_TIME_NS,
     LAST_TIME_NS,
@@ -27,7 +28,6 @@ from agora.venues.import_rows import (
     malformed,
     sample_of,
 )
-from agora.venues.import_arrow import arrow_batches
 from agora.venues.recording import RecordedEvent
 from agora.venues.screen import RATE_PPB_MAX, STEPS_MAX, Reason, Screen
 
@@ -133,9 +133,7 @@ def floats_of(column: Array) -> Floats:
 def _integer_times(counts: Integers) -> Integers:
     """Unix ns from counts of s, ms, us or ns: the unit is the one that lands between 2009 and 2100."""
     middle = int(np.median(counts)) if len(counts) else 0
-    unit_ns = next(
-        (u for u in (1, 1_000, NS_PER_MS, NS_PER_S) if FIRST_TIME_NS <= middle * u <= LAST_TIME_NS), 1
-    )
+    unit_ns = next((u for u in (1, 1_000, NS_PER_MS, NS_PER_S) if FIRST_TIME_NS <= middle * u <= LAST_TIME_NS), 1)
     fits = np.abs(counts) <= LAST_TIME_NS // unit_ns
     return np.where(fits, counts, 0) * unit_ns
 
@@ -188,9 +186,7 @@ def _name_fault(faults: list[Fault], bad: BadRow, *, sample: str) -> None:
 
 
 def _cells(line: bytes, count: int) -> list[str]:
-    if (
-        len(line) > 10_000
-    ):  # a candle is a hundred characters; a megabyte of commas would be split into a million
+    if len(line) > 10_000:  # a candle is a hundred characters; a megabyte of commas would be split into a million
         raise BadRow(Reason.TOO_LONG)
     try:
         cells = line.decode("ascii").split(",")
@@ -328,9 +324,7 @@ class Candles:
         for ts_ns, open_, high, low, close, volume, file, row in self._rows():
             if last_ns is not None and ts_ns - last_ns > interval_ns:
                 missing = (ts_ns - last_ns) // interval_ns - 1
-                yield FeedGap(
-                    ts_ns=ts_ns, instrument=symbol, reason=f"missing_bars: {missing} before this one"
-                )
+                yield FeedGap(ts_ns=ts_ns, instrument=symbol, reason=f"missing_bars: {missing} before this one")
             candle = MarketCandle(
                 ts_ns=ts_ns,
                 instrument=symbol,

@@ -107,9 +107,7 @@ class DepthChain:
 
     def _first(self, update: Update, *, ts_ns: int, place: str) -> list[MarketDepth | FeedGap]:
         assert self._last_id is not None
-        is_older = update.last_id < self._last_id or (
-            update.previous_id is None and update.last_id == self._last_id
-        )
+        is_older = update.last_id < self._last_id or (update.previous_id is None and update.last_id == self._last_id)
         if is_older:
             self._tally.depth_superseded += 1
             return []
@@ -136,6 +134,4 @@ class DepthChain:
         return FeedGap(ts_ns=ts_ns, instrument=self._symbol, reason=reason)
 
     def _depth(self, levels: Iterable[tuple[int, int, int]], ts_ns: int, *, is_snapshot: bool) -> MarketDepth:
-        return MarketDepth(
-            ts_ns=ts_ns, instrument=self._symbol, levels=tuple(levels), is_snapshot=is_snapshot
-        )
+        return MarketDepth(ts_ns=ts_ns, instrument=self._symbol, levels=tuple(levels), is_snapshot=is_snapshot)

@@ -107,11 +107,7 @@ def _parquet_source(path: Path) -> Source:
 def _arrow_source(path: Path) -> Source:
     batch = next(arrow_batches(path), None)
     names = set() if batch is None else set(batch.schema.names)
-    if (
-        batch is None
-        or not names & set(TIME_COLUMNS)
-        or not {"open", "high", "low", "close", "volume"} <= names
-    ):
+    if batch is None or not names & set(TIME_COLUMNS) or not {"open", "high", "low", "close", "volume"} <= names:
         raise _unknown(path, f"feather with the columns {', '.join(sorted(names))[:200]}")
     try:
         others = [floats_of(batch.column(name)) for name in ("high", "low", "close")]
@@ -158,9 +154,7 @@ def _first_lines(path: Path) -> Iterator[bytes]:
 
 
 # What a table of Binance must have for its trades, for its depth, and when both are merged.
-TRADE_COLUMNS = frozenset(
-    {"timestampofreceive", "symbol", "tradeid", "price", "quantity", "isbuyermarketmaker"}
-)
+TRADE_COLUMNS = frozenset({"timestampofreceive", "symbol", "tradeid", "price", "quantity", "isbuyermarketmaker"})
 DEPTH_COLUMNS = frozenset({"timestampofreceive", "symbol", "isask", "price", "quantity"}) | {
     "firstupdateid",
     "finalupdateid",

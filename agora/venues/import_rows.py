@@ -290,9 +290,7 @@ class LineFeed:
         yield from self._leading_faults()
         if self._leading:
             reason, sample = self._leading[0]
-            raise UsageFault(
-                f"{self._files[0].path}: not one good line; the first fault is {reason} ({sample})"
-            )
+            raise UsageFault(f"{self._files[0].path}: not one good line; the first fault is {reason} ({sample})")
 
     def begin_ns(self) -> int:
         """The receive time of the first good line, 0 when there is none; uses the feed up."""
@@ -335,9 +333,7 @@ class LineFeed:
             raise BadRow(Reason.TOO_LONG, f"more than {LINE_BYTES_MAX} bytes")
         return () if line.isspace() else self._parser.parse(line, place)
 
-    def _judged(
-        self, parse: Callable[[], Sequence[RecordedEvent]], *, place: str, line: bytes
-    ) -> list[RecordedEvent]:
+    def _judged(self, parse: Callable[[], Sequence[RecordedEvent]], *, place: str, line: bytes) -> list[RecordedEvent]:
         try:
             events = parse()
         except BadRow as bad:
@@ -357,9 +353,7 @@ class LineFeed:
             return [self._malformed(bad.reason, sample)]
         self._leading.append((bad.reason, sample))
         if len(self._leading) > LEADING_FAULTS_MAX:
-            raise UsageFault(
-                f"{self._files[0].path}: the first {LEADING_FAULTS_MAX} lines are all bad: {sample}"
-            )
+            raise UsageFault(f"{self._files[0].path}: the first {LEADING_FAULTS_MAX} lines are all bad: {sample}")
         return []
 
     def _malformed(self, reason: Reason, sample: str) -> FeedMalformed:

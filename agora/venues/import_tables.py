@@ -31,9 +31,7 @@ MESSAGE_LEVELS_MAX = 100_000  # rows of one depth message; the largest known has
 
 TRADES = "TRADE_STREAM"
 UPDATES = "DIFFERENCE_DEPTH_STREAM"
-LAST_BOOK = (
-    "FINAL_DEPTH_SNAPSHOT"  # the book at the end of the day before, each level with the ids that set it
-)
+LAST_BOOK = "FINAL_DEPTH_SNAPSHOT"  # the book at the end of the day before, each level with the ids that set it
 SNAPSHOT = "DEPTH_SNAPSHOT"
 
 
@@ -221,9 +219,7 @@ class GeminiRows:
         self._tally = tally
         self._order = ReceiveOrder()
         is_quotes = source.format is Format.GEMINI_QUOTES
-        self._event: Callable[[dict[str, str], int], RecordedEvent] = (
-            self._quote if is_quotes else self._trade
-        )
+        self._event: Callable[[dict[str, str], int], RecordedEvent] = self._quote if is_quotes else self._trade
 
     def parse(self, line: bytes, place: str) -> list[RecordedEvent]:  # noqa: ARG002 - of the protocol
         """The event of a row; raises `BadRow`."""

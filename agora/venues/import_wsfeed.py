@@ -214,11 +214,7 @@ class BybitBookFeed:
         self.now_ns = ts_ns
         if message.type == "snapshot":
             return [*self._chain.restart(book.update_id, levels, ts_ns=ts_ns)]
-        return [
-            *self._chain.update(
-                Update(book.update_id, book.update_id, None, levels), ts_ns=ts_ns, place=place
-            )
-        ]
+        return [*self._chain.update(Update(book.update_id, book.update_id, None, levels), ts_ns=ts_ns, place=place)]
 
     def finish(self) -> list[RecordedEvent]:
         """The gap of a book that never had a snapshot."""

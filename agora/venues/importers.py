@@ -129,9 +129,7 @@ class Plan:
         intervals = {raw.name: raw.interval_s for raw in raws}
         if len(set(intervals.values())) > 1:
             raise UsageFault(f"candles of different lengths (s) do not make one series: {intervals}")
-        return merged_candles(
-            raws, self.instrument, interval_s=next(iter(intervals.values())), tally=self.tally
-        )
+        return merged_candles(raws, self.instrument, interval_s=next(iter(intervals.values())), tally=self.tally)
 
     def _funding_within(self, rates: list[MarketFundingRate]) -> list[MarketFundingRate]:
         """A rate before the first price or after the last settles nothing and would add years."""
@@ -307,16 +305,12 @@ def _sha256(path: Path) -> str:
 def _symbol_of(sources: Sequence[Source], symbol: str | None) -> str:
     if symbol is not None and not SYMBOL.fullmatch(symbol):
         raise UsageFault(f"not a symbol: {symbol[:40]!r} (2 to 24 capital letters, digits or _)")
-    said = {
-        source.symbol: source.path.name for source in sources if source.symbol and source.is_symbol_certain
-    }
+    said = {source.symbol: source.path.name for source in sources if source.symbol and source.is_symbol_certain}
     found = said or {source.symbol: source.path.name for source in sources if source.symbol}
     if symbol is not None:
         found = {symbol: "as told"} | said
     if not found:
-        raise UsageFault(
-            f"{sources[0].path}: neither the file nor its name says of which symbol it is: say --symbol"
-        )
+        raise UsageFault(f"{sources[0].path}: neither the file nor its name says of which symbol it is: say --symbol")
     if len(found) > 1:
         raise UsageFault(f"files of different symbols do not make one recording: {found}")
     return next(iter(found))
@@ -329,9 +323,7 @@ def _instrument_of(symbol: str, *, markets: set[Market], raws: list[RawCandles])
     except KeyError as fault:
         raise UsageFault(str(fault.args[0])) from None
     if len(markets) > 1:
-        raise UsageFault(
-            f"tick files of different markets do not make one recording: {', '.join(sorted(markets))}"
-        )
+        raise UsageFault(f"tick files of different markets do not make one recording: {', '.join(sorted(markets))}")
     markets_tried = list(markets) or [Market.LINEAR, Market.SPOT]
     tried = [_with_steps(linear, market) for market in markets_tried]
     for instrument in tried:
@@ -339,15 +331,11 @@ def _instrument_of(symbol: str, *, markets: set[Market], raws: list[RawCandles])
             return instrument
     ticks = " or ".join(dict.fromkeys(instrument.tick_size for instrument in tried))
     names = ", ".join(raw.name for raw in raws)
-    raise UsageFault(
-        f"{names}: prices are not multiples of {symbol}'s tick {ticks}: another symbol or market?"
-    )
+    raise UsageFault(f"{names}: prices are not multiples of {symbol}'s tick {ticks}: another symbol or market?")
 
 
 def _with_steps(instrument: Instrument, market: Market) -> Instrument:
-    tick_size, lot_size = MARKET_STEPS.get(
-        (market, instrument.symbol), (instrument.tick_size, instrument.lot_size)
-    )
+    tick_size, lot_size = MARKET_STEPS.get((market, instrument.symbol), (instrument.tick_size, instrument.lot_size))
     return msgspec.structs.replace(instrument, tick_size=tick_size, lot_size=lot_size)
 
 

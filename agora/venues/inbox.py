@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from agora.domain.errors import Bug
 from agora.domain.events import (
     Event,
     FeedGap,
@@ -12,7 +13,6 @@ from agora.domain.events import (
     MarketQuote,
     MarketTrade,
 )
-from agora.domain.errors import Bug
 
 # Half a minute of a busy market (15 events/s); older quotes are worse than none.
 MARKET_EVENTS_MAX = 500
@@ -54,9 +54,7 @@ class Inbox:
             dropped, self._dropped = self._dropped, 0
             return FeedOverflow(ts_ns=now_ns, dropped=dropped)
         if self._gaps:
-            return FeedGap(
-                ts_ns=now_ns, instrument=self._gaps.pop(), reason="depth update dropped: queue full"
-            )
+            return FeedGap(ts_ns=now_ns, instrument=self._gaps.pop(), reason="depth update dropped: queue full")
         if not self._events:
             return None
         event = self._events.popleft()

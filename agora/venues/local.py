@@ -47,16 +47,16 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True):
     daily_volatility: Annotated[
         float, Meta(gt=0, le=1, description="standard deviation of a day's return, as a fraction")
     ] = 0.2
-    volatility_of_volatility: Annotated[
-        float, Meta(ge=0, le=2, description="standard deviation of log volatility")
-    ] = 0.5
+    volatility_of_volatility: Annotated[float, Meta(ge=0, le=2, description="standard deviation of log volatility")] = (
+        0.5
+    )
     trend_strength: Annotated[
         float, Meta(ge=0, le=3, description="drift swings, in standard deviations of a second's return")
     ] = 0.3
     spread_bps: Annotated[float, Meta(ge=0, le=100, description="quoted spread, bps of the price")] = 0.5
-    history_bars: Annotated[
-        int, Meta(ge=0, le=5_000, description="closed bars handed over before the run starts")
-    ] = 200
+    history_bars: Annotated[int, Meta(ge=0, le=5_000, description="closed bars handed over before the run starts")] = (
+        200
+    )
     funding_rate_ppb: Annotated[
         int, Meta(ge=-10_000_000, le=10_000_000, description="funding rate per interval, ppb")
     ] = 100_000
@@ -99,9 +99,7 @@ class ReferencePrice:
         return math.exp(self._log_price)
 
 
-def local_events(
-    settings: LocalSettings, instrument: Instrument, seed: int
-) -> Iterator[tuple[int, MarketEvent]]:
+def local_events(settings: LocalSettings, instrument: Instrument, seed: int) -> Iterator[tuple[int, MarketEvent]]:
     """The endless stream as (tick number, event with ts_ns 0): a quote each tick, trades between, funding at its times."""
     walk = ReferencePrice(settings, seed)
     ticks_per_funding = instrument.funding_interval_s * TICKS_PER_S
@@ -147,11 +145,19 @@ def local_events(
             )
 
 
-def history(
-    settings: LocalSettings, instrument: Instrument, *, seed: int, interval_s: int, end_ns: int
-) -> tuple[list[MarketCandle], float]:
+class LocalMarket(msgspec.Struct, frozen=True, kw_only=True):
+    """One seeded market: its settings, its instrument, the seed of its draws, the length of its warm-up bars."""
+
+    settings: LocalSettings
+    instrument: Instrument
+    seed: int
+    interval_s: int
+
+
+def history(market: LocalMarket, *, end_ns: int) -> tuple[list[MarketCandle], float]:
     """Warm-up bars that end at `end_ns`, and the last price, where the live stream goes on."""
-    walk = ReferencePrice(settings, seed ^ 0x5EED)
+    settings, instrument, interval_s = market.settings, market.instrument, market.interval_s
+    walk = ReferencePrice(settings, market.seed ^ 0x5EED)
     candles = []
     price = settings.start_price
     for number in range(settings.history_bars, 0, -1):
@@ -162,9 +168,7 @@ def history(
             price = walk.move(row)
             prices.append(price)
             volume += -math.log(1 - row[5]) * 0.3 if row[3] < TRADE_PROBABILITY else 0.0
-        ticks = [
-            instrument.price_ticks(p, Rounding.NEAREST) for p in (prices[0], max(prices), min(prices), price)
-        ]
+        ticks = [instrument.price_ticks(p, Rounding.NEAREST) for p in (prices[0], max(prices), min(prices), price)]
         candles.append(
             MarketCandle(
                 ts_ns=end_ns - (number - 1) * interval_s * NS_PER_S,
@@ -186,21 +190,13 @@ class LocalFeed:
 
     is_paced = True
 
-    def __init__(
-        self,
-        settings: LocalSettings,
-        instrument: Instrument,
-        clock: Clock,
-        *,
-        seed: int,
-        interval_s: int,
-        after: int = 0,
-    ) -> None:
+    def __init__(self, market: LocalMarket, clock: Clock, *, after: int = 0) -> None:
+        settings, instrument, seed = market.settings, market.instrument, market.seed
         self._clock = clock
         start_ns = clock.now_ns()
         self._ready: deque[Event] = deque()
         self._ready.append(FeedConnected(ts_ns=start_ns, source="local"))
-        bars, price = history(settings, instrument, seed=seed, interval_s=interval_s, end_ns=start_ns)
+        bars, price = history(market, end_ns=start_ns)
         if after == 0:
             self._ready.extend(bars)
         live = msgspec.structs.replace(settings, start_price=price)

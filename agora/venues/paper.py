@@ -57,9 +57,7 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=0, le=60_000, description="uniform: shortest; fixed: the latency; lognormal: the median, ms"),
     ] = 50
-    latency_ms_max: Annotated[
-        int, Meta(ge=0, le=60_000, description="uniform: longest order latency, ms")
-    ] = 500
+    latency_ms_max: Annotated[int, Meta(ge=0, le=60_000, description="uniform: longest order latency, ms")] = 500
     latency_sigma_ppm: Annotated[
         int, Meta(ge=0, le=3_000_000, description="lognormal: sigma of the logarithm, ppm")
     ] = 500_000
@@ -214,7 +212,7 @@ class PaperMachine:
         self._numbers[order.client_id] = order.number
         # The legs of a bracket travel with their entry: same latency, arriving right after it.
         draw = parent or order.number
-        self._depart(order.number, "place", ts_ns, facts, draw=draw)
+        self._depart(order.number, "place", ts_ns, facts=facts, draw=draw)
 
     def change(self, client_id: str, ts_ns: int, amend: tuple[int, int] | None) -> None:
         """A cancel or an amendment leaves now."""
@@ -226,17 +224,15 @@ class PaperMachine:
         what = "cancel" if amend is None else "amend"
         # Draw numbers above 2**40 never meet an order number: every message has its own latency.
         draw = (known.changes << 40) + number
-        self._depart(number, what, ts_ns, amend or (), draw=draw)
+        self._depart(number, what, ts_ns, facts=amend or (), draw=draw)
 
-    def _depart(self, number: int, what: str, ts_ns: int, facts: tuple[int, ...], *, draw: int) -> None:
+    def _depart(self, number: int, what: str, ts_ns: int, *, facts: tuple[int, ...], draw: int) -> None:
         settings = self._settings
         first_ns = settings.latency_ms_min * NS_PER_MS
         second = settings.latency_sigma_ppm
         if settings.latency_model == "uniform":
             second = settings.latency_ms_max * NS_PER_MS
-        latency_ns = order_latency_ns(
-            self._seed, draw, model=_MODELS[settings.latency_model], a=first_ns, b=second
-        )
+        latency_ns = order_latency_ns(self._seed, draw, model=_MODELS[settings.latency_model], a=first_ns, b=second)
         self._sequence += 1
         symbol = self._known[number].instrument
         arrival = _Arrival(ts_ns + latency_ns, self._sequence, ts_ns, symbol, number, what, facts)
@@ -259,29 +255,25 @@ class PaperMachine:
             return  # A cancel or amendment of an order that ended while it travelled.
         book = self._books[arrival.instrument]
         rows, due_ns = self._rows, arrival.due_ns
-        self._tell(arrival.instrument, fills.advance(book, rows, due_ns), now_ns, events)
+        self._tell(arrival.instrument, fills.advance(book, rows, due_ns), now_ns=now_ns, events=events)
         if arrival.what == "place":
             count = fills.arrive(book, rows, due_ns, arrival.number, *arrival.facts)
         elif arrival.what == "cancel":
             count = fills.cancel(book, rows, due_ns, arrival.number)
         else:
             count = self._move(arrival, now_ns, events)
-        self._tell(arrival.instrument, count, now_ns, events)
+        self._tell(arrival.instrument, count, now_ns=now_ns, events=events)
 
     def _move(self, arrival: _Arrival, now_ns: int, events: list[Event]) -> int:
         """An amendment arrives; returns the number of kernel rows that are still to be told."""
         price_ticks, trigger_ticks = arrival.facts
         book = self._books[arrival.instrument]
-        count = int(
-            fills.amend(book, self._rows, arrival.due_ns, arrival.number, price_ticks, trigger_ticks, 0)
-        )
+        count = int(fills.amend(book, self._rows, arrival.due_ns, arrival.number, price_ticks, trigger_ticks, 0))
         if count == 0 or self._rows[0, 0] != fills.AMENDED:
             return count
         client_id = self._known[arrival.number].client_id
         events.append(
-            OrderAmended(
-                ts_ns=now_ns, client_id=client_id, price_ticks=price_ticks, trigger_ticks=trigger_ticks
-            )
+            OrderAmended(ts_ns=now_ns, client_id=client_id, price_ticks=price_ticks, trigger_ticks=trigger_ticks)
         )
         return count
 
@@ -295,9 +287,7 @@ class PaperMachine:
         events = self.advance(now_ns)
         book, rows = self._books[event.instrument], self._rows  # type: ignore[union-attr]
         if type(event) is MarketQuote:
-            count = fills.on_quote(
-                book, rows, now_ns, event.bid_ticks, event.bid_lots, event.ask_ticks, event.ask_lots
-            )
+            count = fills.on_quote(book, rows, now_ns, event.bid_ticks, event.bid_lots, event.ask_ticks, event.ask_lots)
         elif type(event) is MarketTrade:
             count = fills.on_trade(book, rows, now_ns, event.price_ticks, event.size_lots, event.aggressor)
         elif type(event) is MarketDepth:
@@ -319,7 +309,7 @@ class PaperMachine:
             self._settle_funding(event, events)
             return events
         if count:
-            self._tell(event.instrument, count, now_ns, events)
+            self._tell(event.instrument, count, now_ns=now_ns, events=events)
         if self._account.positions[event.instrument].size_lots:
             self._liquidate_if_due(event.instrument, now_ns, events)
         return events
@@ -366,14 +356,12 @@ class PaperMachine:
                 mark, instrument = self._mark_ticks(name), self._instruments[name]
                 equity += position.unrealised_units(instrument, mark)
                 maintenance += (
-                    abs(instrument.notional_units(mark, position.size_lots))
-                    * instrument.maintenance_ppm
-                    // PPM
+                    abs(instrument.notional_units(mark, position.size_lots)) * instrument.maintenance_ppm // PPM
                 )
         if equity > maintenance:
             return
         book = self._books[symbol]
-        self._tell(symbol, fills.cancel_all(book, self._rows, now_ns), now_ns, events)
+        self._tell(symbol, fills.cancel_all(book, self._rows, now_ns), now_ns=now_ns, events=events)
         size = self._account.positions[symbol].size_lots
         self._account.liquidations += 1
         known = _Known(
@@ -389,7 +377,7 @@ class PaperMachine:
 
     # Answers.
 
-    def _tell(self, symbol: str, count: int, now_ns: int, events: list[Event]) -> None:
+    def _tell(self, symbol: str, count: int, *, now_ns: int, events: list[Event]) -> None:
         """Kernel rows as events; orders that are over are forgotten, so memory does not grow with the run."""
         told = self._rows[:count].tolist()
         for code, number, price, size, detail, _ in told:
@@ -400,9 +388,7 @@ class PaperMachine:
             elif code == fills.ACCEPTED:
                 venue_id = f"paper-{number}"
                 latency = now_ns - known.sent_ns
-                events.append(
-                    OrderAccepted(ts_ns=now_ns, client_id=client_id, venue_id=venue_id, latency_ns=latency)
-                )
+                events.append(OrderAccepted(ts_ns=now_ns, client_id=client_id, venue_id=venue_id, latency_ns=latency))
             elif code == fills.REJECTED:
                 events.append(OrderRejected(ts_ns=now_ns, client_id=client_id, reason=_REASONS[detail]))
             elif code == fills.CANCELLED:
@@ -421,13 +407,9 @@ class PaperMachine:
         known = self._known.pop(number)
         del self._numbers[known.client_id]
         if not is_told and known.filled_lots < known.size_lots:
-            events.append(
-                OrderCancelled(ts_ns=now_ns, client_id=known.client_id, reason="entry_filled_in_part")
-            )
+            events.append(OrderCancelled(ts_ns=now_ns, client_id=known.client_id, reason="entry_filled_in_part"))
 
-    def _fill(
-        self, known: _Known, price_ticks: int, size_lots: int, *, is_maker: bool, now_ns: int
-    ) -> OrderFilled:
+    def _fill(self, known: _Known, price_ticks: int, size_lots: int, *, is_maker: bool, now_ns: int) -> OrderFilled:
         instrument = self._instruments[known.instrument]
         fee = instrument.fee_units(price_ticks, size_lots, is_maker=is_maker)
         position = self._account.positions[known.instrument]

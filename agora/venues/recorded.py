@@ -65,9 +65,7 @@ class RecordedSource:
                     continue
                 notice = tally.note(reason, repr(event), ts_ns=last_ns)
                 if isinstance(event, MarketDepth):
-                    yield FeedGap(
-                        ts_ns=last_ns, instrument=event.instrument, reason=f"dropped_depth: {reason}"
-                    )
+                    yield FeedGap(ts_ns=last_ns, instrument=event.instrument, reason=f"dropped_depth: {reason}")
             if notice is not None:
                 yield notice
         yield from tally.flush(last_ns)
@@ -80,9 +78,7 @@ def open_recording(paths: Path | Sequence[Path], symbol: str | None = None) -> R
         return _of_recording(files[0], symbol)
     plan = plan_import(files, symbol)
     span_ns = plan.span_ns()
-    return RecordedSource(
-        instruments=(plan.instrument,), interval_s=plan.interval_s, span_ns=span_ns, read=plan.events
-    )
+    return RecordedSource(instruments=(plan.instrument,), interval_s=plan.interval_s, span_ns=span_ns, read=plan.events)
 
 
 def _of_recording(path: Path, symbol: str | None) -> RecordedSource:

@@ -38,9 +38,7 @@ GROUP_ROWS = 32_768  # a group is what the writer holds; 17 columns of it are at
 HASHED_AT_A_TIME_BYTES = 1024**2
 SOURCES_MAX = 1_000  # files merged into one recording: a file per day for almost three years
 
-RecordedEvent = (
-    MarketCandle | MarketQuote | MarketTrade | MarketDepth | MarketFundingRate | FeedGap | FeedMalformed
-)
+RecordedEvent = MarketCandle | MarketQuote | MarketTrade | MarketDepth | MarketFundingRate | FeedGap | FeedMalformed
 
 
 class Row(IntEnum):
@@ -152,9 +150,7 @@ def _write_rows(path: Path, batches: Iterator[RecordBatch]) -> None:
 
 def _write(path: Path, rows: RecordBatchReader, *, facts: RecordingFacts | None) -> None:
     metadata = None if facts is None else {METADATA_KEY: msgspec.json.encode(facts).decode()}
-    write_parquet(
-        rows, path, compression="zstd(3)", max_row_group_size=GROUP_ROWS, key_value_metadata=metadata
-    )
+    write_parquet(rows, path, compression="zstd(3)", max_row_group_size=GROUP_ROWS, key_value_metadata=metadata)
 
 
 class _Counter:
@@ -205,9 +201,7 @@ def _depth_rows(depth: MarketDepth) -> list[_Values]:
     if not depth.levels:
         return [(None, None, None, is_snapshot, 0)]
     last = len(depth.levels) - 1
-    return [
-        (price, size, side, is_snapshot, last - row) for row, (side, price, size) in enumerate(depth.levels)
-    ]
+    return [(price, size, side, is_snapshot, last - row) for row, (side, price, size) in enumerate(depth.levels)]
 
 
 # Rows of one event: what stands in the columns of its kind.
@@ -252,9 +246,7 @@ class _Batch:
                 for place, value in zip(self._places[kind], values, strict=True):
                     column[place] = value
         keys = np.array(self._keys, dtype=np.int64).reshape(-1, len(_KEY_COLUMNS))
-        arrays = [
-            Array.from_numpy(np.ascontiguousarray(keys[:, column])) for column in range(len(_KEY_COLUMNS))
-        ]
+        arrays = [Array.from_numpy(np.ascontiguousarray(keys[:, column])) for column in range(len(_KEY_COLUMNS))]
         arrays += [Array(table[name], type=_SCHEMA.field(name).type) for name in _VALUE_COLUMNS]
         return RecordBatch.from_arrays(arrays, schema=_SCHEMA)
 
@@ -286,17 +278,13 @@ class Recording:
         metadata = open_arrow(path, "parquet").schema.metadata_str
         text = metadata.get(METADATA_KEY)
         if text is None:
-            raise UsageFault(
-                f"{path}: a Parquet file, but not a recording (no {METADATA_KEY!r} in its metadata)"
-            )
+            raise UsageFault(f"{path}: a Parquet file, but not a recording (no {METADATA_KEY!r} in its metadata)")
         try:
             self.facts = msgspec.json.decode(text, type=RecordingFacts)
         except (msgspec.MsgspecError, ValueError) as fault:
             raise UsageFault(f"{path}: damaged recording metadata: {fault}") from None
         if self.facts.version != FORMAT_VERSION:
-            raise UsageFault(
-                f"{path}: recording version {self.facts.version}; this program reads {FORMAT_VERSION}"
-            )
+            raise UsageFault(f"{path}: recording version {self.facts.version}; this program reads {FORMAT_VERSION}")
 
     def events(self) -> Iterator[RecordedEvent]:
         """The events in order; raises `UsageFault` when the rows are not those of a recording."""
@@ -323,9 +311,7 @@ class _Decoder:
         for code in np.unique(kinds).tolist():
             kind = Row(code)
             places = np.flatnonzero(kinds == code)
-            columns = [
-                _values(batch, name, places=places) for name in ("ts_ns", "instrument", *COLUMNS[kind])
-            ]
+            columns = [_values(batch, name, places=places) for name in ("ts_ns", "instrument", *COLUMNS[kind])]
             columns[1] = [self._symbols[place] for place in columns[1]]
             if kind is Row.DEPTH:
                 self._lay_depth(laid_out, places=places.tolist(), columns=columns)
@@ -334,9 +320,7 @@ class _Decoder:
                 laid_out[place] = event
         return [event for event in laid_out if event is not None]
 
-    def _lay_depth(
-        self, laid_out: list[RecordedEvent | None], *, places: list[int], columns: _Columns
-    ) -> None:
+    def _lay_depth(self, laid_out: list[RecordedEvent | None], *, places: list[int], columns: _Columns) -> None:
         ts_ns, symbols, prices, sizes, sides, snapshots, rests = columns
         levels = list(zip(sides, prices, sizes, strict=True))
         begin = 0
@@ -380,9 +364,7 @@ _DECODERS: dict[Row, Callable[[_Columns], list[RecordedEvent]]] = {
         for ts_ns, symbol, open_, high, low, close, volume, interval_s in zip(*columns, strict=True)
     ],
     Row.QUOTE: lambda columns: [
-        MarketQuote(
-            ts_ns=ts_ns, instrument=symbol, bid_ticks=bid, bid_lots=bid_lots, ask_ticks=ask, ask_lots=ask_lots
-        )
+        MarketQuote(ts_ns=ts_ns, instrument=symbol, bid_ticks=bid, bid_lots=bid_lots, ask_ticks=ask, ask_lots=ask_lots)
         for ts_ns, symbol, bid, bid_lots, ask, ask_lots in zip(*columns, strict=True)
     ],
     Row.TRADE: lambda columns: [
@@ -394,8 +376,7 @@ _DECODERS: dict[Row, Callable[[_Columns], list[RecordedEvent]]] = {
         for ts_ns, symbol, rate in zip(*columns, strict=True)
     ],
     Row.GAP: lambda columns: [
-        FeedGap(ts_ns=ts_ns, instrument=symbol, reason=reason)
-        for ts_ns, symbol, reason in zip(*columns, strict=True)
+        FeedGap(ts_ns=ts_ns, instrument=symbol, reason=reason) for ts_ns, symbol, reason in zip(*columns, strict=True)
     ],
     Row.MALFORMED: lambda columns: [
         FeedMalformed(ts_ns=ts_ns, reason=reason, count=count, sample=sample)

@@ -22,9 +22,7 @@ from agora.domain.events import (
 )
 from agora.domain.numbers import NS_PER_S
 
-JUMP_PERCENT = (
-    20  # no minute of the recordings moves more than 4 %; five times that is a fault until confirmed
-)
+JUMP_PERCENT = 20  # no minute of the recordings moves more than 4 %; five times that is a fault until confirmed
 AGREE_PERCENT = 1  # prices that confirm a jump lie within the noise of one second of each other
 CONFIRMATIONS = 3  # two equal faults in a row were seen in feeds, three were not
 STEPS_MAX = 10**12  # ticks or lots: beyond it a product of price and size leaves 64 bits

@@ -49,8 +49,6 @@ def test_what_was_committed_before_a_kill_is_there_after_it(tmp_path: Path) -> N
         found = recover(Disk(folder))
         assert found.next_seq > committed[-1]
         assert verify_chain(Disk(folder)).fault is None
-        intents = [
-            record.seq for record in read_records(Disk(folder)) if isinstance(record.event, OrderIntent)
-        ]
+        intents = [record.seq for record in read_records(Disk(folder)) if isinstance(record.event, OrderIntent)]
         assert intents[: len(committed)] == committed
         committed = intents

@@ -129,9 +129,7 @@ def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir(mode=0o755)
     disk = Disk(folder)
-    log = open_log(
-        disk, wall_ns=wall_ns, limits=Limits(segment_bytes=1, budget_bytes=10_000), writer=InlineWriter
-    )
+    log = open_log(disk, wall_ns=wall_ns, limits=Limits(segment_bytes=1, budget_bytes=10_000), writer=InlineWriter)
     for event in mixed(4):
         log.append(event)
         done(log.commit())

@@ -22,8 +22,7 @@ WHOLE = st.integers(-(2**80), 2**80)
 PLAIN = st.recursive(
     st.none() | st.booleans() | WHOLE | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.text().filter(lambda key: key != "hash"), inner, max_size=3)
+        st.lists(inner, max_size=3) | st.dictionaries(st.text().filter(lambda key: key != "hash"), inner, max_size=3)
     ),
     max_leaves=6,
 )
@@ -36,7 +35,7 @@ BY_TYPE = {
 }
 
 
-def of_type(wanted: Any) -> st.SearchStrategy[Any]:  # noqa: ANN401 - any form of annotation
+def of_type(wanted: Any) -> st.SearchStrategy[Any]:
     """Values of a field's type."""
     origin, arguments = get_origin(wanted), get_args(wanted)
     if wanted in BY_TYPE:
@@ -120,9 +119,7 @@ def test_the_golden_line() -> None:
 
 def test_the_hash_can_be_checked_with_any_json_library() -> None:
     """Without the member `hash`, the sorted compact object hashes to it: no code of ours is needed."""
-    line, digest = encode(
-        intent(4), seq=9, wall_ns=WALL_NS, prev="a" * 64, facts={"price": "10.00", "ü": None}
-    )
+    line, digest = encode(intent(4), seq=9, wall_ns=WALL_NS, prev="a" * 64, facts={"price": "10.00", "ü": None})
     members = json.loads(line)
     assert members.pop("hash") == digest
     text = json.dumps(members, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -176,9 +173,7 @@ def test_what_would_not_read_back_is_refused(facts: dict[str, Any]) -> None:
 def test_a_non_finite_field_is_refused(value: float) -> None:
     """An event with NaN or infinity in a field is a bug, not a null in the journal."""
     beat = msgspec.structs.replace(heartbeat(), rss_mb=value)
-    decision = Decision(
-        ts_ns=1, trader="t", instrument="i", action="wait", reason="r", features={"ema": value}
-    )
+    decision = Decision(ts_ns=1, trader="t", instrument="i", action="wait", reason="r", features={"ema": value})
     for event in (beat, decision):
         with pytest.raises(Bug, match="cannot be recorded"):
             encode(event, seq=1, wall_ns=2, prev=GENESIS)

@@ -60,11 +60,7 @@ def test_an_empty_folder_recovers_to_the_beginning() -> None:
 @pytest.mark.parametrize("name", [EVENTS, MARKET])
 def test_a_last_line_torn_at_any_byte_is_set_aside(name: str) -> None:
     """Wherever the last record was cut, the records before it are the journal, and it goes on after them."""
-    events = (
-        [quote(1), timer(2), quote(3), timer(4)]
-        if name == EVENTS
-        else [timer(1), quote(2), timer(3), quote(4)]
-    )
+    events = [quote(1), timer(2), quote(3), timer(4)] if name == EVENTS else [timer(1), quote(2), timer(3), quote(4)]
     whole = written(events, limits=ROOMY)
     content = whole.read(name)
     begin = content.rindex(b"\n", 0, -1) + 1

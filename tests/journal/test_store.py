@@ -158,9 +158,7 @@ def test_numbers_go_on_when_every_sealed_segment_was_given_up() -> None:
     done(log.close())
     done(opened(disk, after=recover(disk), limits=roomy).close())
     assert log.dropped_market_before == found.dropped_market_before
-    assert events_of(disk)[-200:] == [
-        quote(number) if number % 250 else intent(number) for number in range(200)
-    ]
+    assert events_of(disk)[-200:] == [quote(number) if number % 250 else intent(number) for number in range(200)]
 
 
 def test_a_crash_while_market_data_are_given_up_is_repaired() -> None:

@@ -109,9 +109,7 @@ class Stream:
 
     def _market(self) -> Call:
         rng = self.rng
-        level = (
-            self.level if rng.random() < 0.7 else rng.choice([c for c in STREAM_LEVELS if c <= self.level])
-        )
+        level = self.level if rng.random() < 0.7 else rng.choice([c for c in STREAM_LEVELS if c <= self.level])
         if level == k.CANDLES:
             low, high = self._near(6), self._near(6)
             low, high = min(low, high), max(low, high)

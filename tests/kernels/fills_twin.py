@@ -495,9 +495,7 @@ class Twin:
                 order.queue -= cancels * order.queue // before * self.cancel_ahead_ppm // PPM
         order.queue = min(order.queue, shown)
 
-    def _each_resting(
-        self, side: int, is_reached: Callable[[Order], bool], act: Callable[[Order], None]
-    ) -> None:
+    def _each_resting(self, side: int, is_reached: Callable[[Order], bool], act: Callable[[Order], None]) -> None:
         """Serve the reached resting orders of a side by price, then time."""
         seen: list[Order] = []
         while True:

@@ -88,9 +88,7 @@ def test_limits_hold_and_no_fill_is_empty(seed: int) -> None:
                 assert size > 0
                 assert left >= 0
                 side, limit = limits.get(order_id, (0, 0))
-                assert price * side <= limit * side, (
-                    f"order {order_id} of side {side} at {price}, limit {limit}"
-                )
+                assert price * side <= limit * side, f"order {order_id} of side {side} at {price}, limit {limit}"
 
 
 @given(seed=seeds)
@@ -130,9 +128,7 @@ def test_no_order_fills_more_than_was_ordered(seed: int) -> None:
     size=st.integers(1, 50),
     aggressor=st.sampled_from([k.SELL, 0, k.BUY]),
 )
-def test_a_trade_gives_resting_orders_no_more_than_its_size(
-    seed: int, price: int, size: int, aggressor: int
-) -> None:
+def test_a_trade_gives_resting_orders_no_more_than_its_size(seed: int, price: int, size: int, aggressor: int) -> None:
     """Whatever stood at the venue, the maker fills of one trade add up to at most the traded lots."""
     _, _, kernel = _play(seed, 80)
     rows = kernel.play(("on_trade", (10**6, price, size, aggressor)))
@@ -155,9 +151,7 @@ def test_uncompiled_and_compiled_kernels_write_the_same_bits() -> None:
     """A process with NUMBA_DISABLE_JIT=1 gets the digest of rows and buffers that this process gets."""
     command = [sys.executable, "-m", "tests.kernels.fill_streams", str(DIGEST_SEEDS), str(DIGEST_CALLS)]
     environment = os.environ | {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT)}
-    answer = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=100
-    )
+    answer = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True, timeout=100)
     assert answer.stdout == kernel_digest(range(DIGEST_SEEDS), DIGEST_CALLS)
 
 
@@ -168,6 +162,4 @@ def test_warming_up_compiles_each_public_function_once() -> None:
     Kernel(Stream(0).shape).play(("on_depth", (1, ((1, 1000, 5),), True)))
     compiled = {name: getattr(k, name) for name in k.__all__ if hasattr(getattr(k, name), "overloads")}
     assert {"arrive", "on_quote", "remaining", "depth_lost"} <= compiled.keys()
-    assert {name: len(function.overloads) for name, function in compiled.items()} == dict.fromkeys(
-        compiled, 1
-    )
+    assert {name: len(function.overloads) for name, function in compiled.items()} == dict.fromkeys(compiled, 1)

@@ -100,9 +100,7 @@ def quote(at_s: float, price: float, instrument: Instrument = BTC) -> MarketQuot
 
 def funding_rate(at_s: float, rate_ppb: int, instrument: Instrument = BTC) -> MarketFundingRate:
     """A funding settlement."""
-    return MarketFundingRate(
-        ts_ns=START_NS + round(at_s * NS_PER_S), instrument=instrument.symbol, rate_ppb=rate_ppb
-    )
+    return MarketFundingRate(ts_ns=START_NS + round(at_s * NS_PER_S), instrument=instrument.symbol, rate_ppb=rate_ppb)
 
 
 def heartbeat(at_s: float, **facts: object) -> Heartbeat:
@@ -225,9 +223,7 @@ class SmallRun:
         return self._wall_ns
 
     def _show(self, event: Event, wall_ns: int, effects: list[Effect], done_wall_ns: int | None) -> None:
-        self.collector.after_step(
-            self.desk, event, wall_ns=wall_ns, done_wall_ns=done_wall_ns, effects=effects
-        )
+        self.collector.after_step(self.desk, event, wall_ns=wall_ns, done_wall_ns=done_wall_ns, effects=effects)
 
     def records(self) -> Counter[str]:
         """How many records of each kind the journal holds."""
@@ -252,9 +248,7 @@ class SmallRun:
         return Meta(**{**usual, **facts})
 
 
-def wave(
-    seconds: int, *, price: float = 50_000.0, swing: float = 20.0, period_s: int = 60
-) -> Iterator[MarketQuote]:
+def wave(seconds: float, *, price: float = 50_000.0, swing: float = 20.0, period_s: int = 60) -> Iterator[MarketQuote]:
     """Quotes ten times a second on a triangle around a price."""
     for tick in itertools.count():
         at_s = tick / 10

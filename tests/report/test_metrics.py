@@ -194,7 +194,7 @@ def test_the_json_copy_has_the_same_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "rows"),
+    "text, rows",
     [
         ("", []),
         ("ts,equity\n", []),
@@ -203,7 +203,7 @@ def test_the_json_copy_has_the_same_rows(tmp_path: Path) -> None:
     ],
 )
 def test_the_json_copy_of_any_file_is_json(tmp_path: Path, text: str, rows: list[list[str]]) -> None:
-    """Empty, without rows, cut off by a full disk, with a comma in a symbol: always an object with whole rows."""
+    """Empty, without rows, cut off by a full disk, a comma in a symbol: always an object with whole rows."""
     path = tmp_path / "metrics.csv"
     path.write_text(text)
     assert json.loads(b"".join(json_pieces(path)))["rows"] == rows

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import random
 import statistics
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,9 +37,8 @@ def test_a_short_curve_keeps_every_sample() -> None:
 
 @given(st.integers(0, 2**32), st.integers(BUCKETS_MAX, 20 * BUCKETS_MAX))
 def test_a_long_curve_is_bounded_and_keeps_its_extremes(seed: int, length: int) -> None:
-    """However long, at most POINTS_MAX + 2 points in order of time, with first, last, lowest and highest value."""
-    generator = random.Random(seed)
-    values = [generator.uniform(-1, 1) for _ in range(length)]
+    """However long: at most POINTS_MAX + 2 points in order of time, the ends and the extremes among them."""
+    values = np.random.default_rng(seed).uniform(-1, 1, length).tolist()
     series = Series()
     for number, value in enumerate(values):
         series.add(number, value)
@@ -111,18 +110,16 @@ def test_equity_that_only_rises_has_no_drawdown() -> None:
 @pytest.mark.requirement("B20")
 def test_sharpe_is_the_annualised_mean_over_the_deviation_of_minute_returns() -> None:
     """On a known series it is what the textbook gives."""
-    generator = random.Random(5)
+    steps = np.random.default_rng(5).normal(0.0001, 0.001, 60).tolist()
     values = [1_000.0]
-    for _ in range(60):
-        values.append(values[-1] * (1 + generator.gauss(0.0001, 0.001)))
-    returns = [late / early - 1 for early, late in zip(values, values[1:], strict=False)]
-    # A period ends when the first news of the next one comes: the value at its end is the last one before.
+    for step in steps:
+        values.append(values[-1] * (1 + step))
+    # The value at the end of a period is the last one before it, so each return shows one minute later.
     run = equity_run([*values, values[-1]], NS_PER_MINUTE)
-    expected = statistics.mean(returns[:60]) / statistics.stdev([0.0, *returns]) * math.sqrt(525_600)
+    returns = [0.0, *steps]
+    expected = statistics.mean(returns) / statistics.stdev(returns) * math.sqrt(525_600)
     sharpe, period = run.sharpe(61 * NS_PER_MINUTE)
-    assert period == "minute"
-    assert sharpe is not None
-    assert sharpe == pytest.approx(expected * 60 / 61, rel=1e-3)
+    assert (sharpe, period) == (pytest.approx(expected, rel=1e-6), "minute")
 
 
 def test_a_run_of_more_than_two_days_is_measured_by_the_hour() -> None:

@@ -17,9 +17,7 @@ PRICE = 1_000_000
 FALL_THEN_RISE = series(
     [PRICE - 500 * n for n in range(60)] + [PRICE - 30_000 + 900 * n for n in range(60)], reach=2_000
 )
-RISE_THEN_FALL = series(
-    [PRICE + 500 * n for n in range(60)] + [PRICE + 30_000 - 900 * n for n in range(40)], reach=0
-)
+RISE_THEN_FALL = series([PRICE + 500 * n for n in range(60)] + [PRICE + 30_000 - 900 * n for n in range(40)], reach=0)
 STOP = order(Purpose.STOP, Side.SELL)
 
 

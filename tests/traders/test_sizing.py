@@ -48,9 +48,7 @@ def test_a_loss_at_the_stop_with_its_fees_stays_inside_the_risk_money(
         notional = instrument.notional_units(entry_ticks, lots)
         return loss * PPM <= equity_units * sizing.risk_fraction_ppm and notional <= cap
 
-    lots = size_lots(
-        instrument, sizing, equity_units=equity_units, entry_ticks=entry_ticks, stop_ticks=stop_ticks
-    )
+    lots = size_lots(instrument, sizing, equity_units=equity_units, entry_ticks=entry_ticks, stop_ticks=stop_ticks)
     if lots == 0:
         return
     assert instrument.lots_min <= lots <= instrument.lots_max
@@ -78,9 +76,7 @@ def test_a_loss_at_the_stop_with_its_fees_stays_inside_the_risk_money(
 )
 def test_sizes_are_as_computed_by_hand(name: str, equity: int, entry: int, stop: int, lots: int) -> None:
     """One row per rule."""
-    found = size_lots(
-        BTC, SizingSettings(), equity_units=equity * MONEY_SCALE, entry_ticks=entry, stop_ticks=stop
-    )
+    found = size_lots(BTC, SizingSettings(), equity_units=equity * MONEY_SCALE, entry_ticks=entry, stop_ticks=stop)
     assert found == lots, name
 
 

@@ -134,9 +134,7 @@ CASES = [
         "entry_working",
         FakeView(orders=[order(is_cancel_requested=True)]),
     ),
-    Case(
-        "legs of a closed position", UP, "cancel_legs", "legs_working", FakeView(orders=[STOP_UP, TARGET_UP])
-    ),
+    Case("legs of a closed position", UP, "cancel_legs", "legs_working", FakeView(orders=[STOP_UP, TARGET_UP])),
     Case(
         "a flattening order",
         UP,
@@ -185,9 +183,7 @@ def entry_of(candles: list[MarketCandle]) -> tuple[Place, dict[str, float]]:
 
 
 @pytest.mark.parametrize("candles, side", [(UP, Side.BUY), (DOWN, Side.SELL)], ids=["long", "short"])
-def test_a_pullback_waits_at_the_fast_average_with_stop_and_target(
-    candles: list[MarketCandle], side: Side
-) -> None:
+def test_a_pullback_waits_at_the_fast_average_with_stop_and_target(candles: list[MarketCandle], side: Side) -> None:
     """Limit at EMA20, stop 1.5 ATR, target 2 R, alive for five bars; each rounding is against the trader."""
     place, features = entry_of(candles)
     assert (place.side, place.type, place.time_in_force) == (side, OrderType.LIMIT, TimeInForce.GTD)
@@ -336,9 +332,7 @@ def test_the_stop_trails_from_half_an_r_and_one_r_behind_the_best_close(
     st.sampled_from([Side.BUY, Side.SELL]),
     st.lists(st.floats(min_value=-1.5, max_value=6.0), min_size=1, max_size=30),
 )
-def test_a_trailing_stop_only_moves_in_favour_and_never_through_the_price(
-    side: Side, closes_r: list[float]
-) -> None:
+def test_a_trailing_stop_only_moves_in_favour_and_never_through_the_price(side: Side, closes_r: list[float]) -> None:
     """Each amendment improves the trigger by a tick or more and stays behind the close."""
     trader, view, risk = in_position(side)
     stop = view.orders[0]

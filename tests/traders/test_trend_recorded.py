@@ -51,9 +51,7 @@ def candles_of(folder: Path) -> list[MarketCandle]:
 def rates_of(folder: Path) -> dict[int, int]:
     """Settled funding in ppb by the hour of its settlement."""
     times, values = columns(folder / "funding" / "binance_perp_BTCUSDT_8h_20230101_20251206.feather")
-    return {
-        ts // HOUR_NS * HOUR_NS: round(rate * PPB) for ts, rate in zip(times, values["open"], strict=True)
-    }
+    return {ts // HOUR_NS * HOUR_NS: round(rate * PPB) for ts, rate in zip(times, values["open"], strict=True)}
 
 
 @pytest.mark.requirement("B38")
@@ -69,9 +67,7 @@ def test_over_51_days_every_setup_side_and_funding_gate_occurs(recorded_data: Pa
         proposal = trader.decide(view, candle)
         assert proposal is not None
         seen[proposal.action, proposal.reason] += 1
-    entries = [
-        (side, setup) for side in ("enter_long", "enter_short") for setup in ("pullback", "sweep_and_reclaim")
-    ]
+    entries = [(side, setup) for side in ("enter_long", "enter_short") for setup in ("pullback", "sweep_and_reclaim")]
     for kind in entries:
         assert seen[kind] > 500, kind
     for reason in (

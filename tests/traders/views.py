@@ -16,9 +16,7 @@ MINUTE_NS = 60 * 10**9
 START_NS = 20_000 * 86_400 * 10**9  # a midnight, so that a short stream lies in one session
 
 
-def bar(
-    number: int, close: int, *, reach: int = 0, low: int = 0, high: int = 0, volume: int = 10
-) -> MarketCandle:
+def bar(number: int, close: int, *, reach: int = 0, low: int = 0, high: int = 0, volume: int = 10) -> MarketCandle:
     """Minute number 1, 2, …, from its close to its close, reaching both ways, or to a given low or high."""
     return MarketCandle(
         ts_ns=START_NS + number * MINUTE_NS,

@@ -300,9 +300,7 @@ def test_funding_of_a_feather_file_is_floored_to_the_hour(tmp_path: Path) -> Non
         },
     )
     events = events_of(path)
-    rates = [
-        (event.ts_ns // 1_000_000, event.rate_ppb) for event in events if isinstance(event, MarketFundingRate)
-    ]
+    rates = [(event.ts_ns // 1_000_000, event.rate_ppb) for event in events if isinstance(event, MarketFundingRate)]
     assert rates == [(midnight, 100_000), (midnight + 8 * HOUR_MS, -123_590)]
     assert faults_of(events) == ["duplicate"]
 
@@ -361,9 +359,7 @@ class Feed:
 
     def trade(self, number: int, price: str = "100.0", size: str = "0.5", **changed: object) -> Feed:
         """A sell."""
-        return self.stream(
-            "trade", {"t": number, "p": price, "q": size, "X": "MARKET", "m": True, "T": 1} | changed
-        )
+        return self.stream("trade", {"t": number, "p": price, "q": size, "X": "MARKET", "m": True, "T": 1} | changed)
 
     def file(self, folder: Path) -> Path:
         """All of it."""
@@ -374,9 +370,7 @@ def test_messages_become_quotes_trades_and_depth(tmp_path: Path) -> None:
     """Each kind with its receive time, exact steps and the side of the aggressor."""
     path = Feed().snapshot().update().quote().trade(7).file(tmp_path)
     assert events_of(path, symbol="BTCUSDT") == [
-        MarketDepth(
-            ts_ns=T0_NS, instrument="BTCUSDT", levels=((1, 990, 1_000), (-1, 1_010, 2_000)), is_snapshot=True
-        ),
+        MarketDepth(ts_ns=T0_NS, instrument="BTCUSDT", levels=((1, 990, 1_000), (-1, 1_010, 2_000)), is_snapshot=True),
         MarketDepth(ts_ns=T0_NS + 1_000_000, instrument="BTCUSDT", levels=((1, 1_000, 1_500),)),
         MarketQuote(
             ts_ns=T0_NS + 2_000_000,
@@ -386,9 +380,7 @@ def test_messages_become_quotes_trades_and_depth(tmp_path: Path) -> None:
             ask_ticks=1_001,
             ask_lots=2_000,
         ),
-        MarketTrade(
-            ts_ns=T0_NS + 3_000_000, instrument="BTCUSDT", price_ticks=1_000, size_lots=500, aggressor=-1
-        ),
+        MarketTrade(ts_ns=T0_NS + 3_000_000, instrument="BTCUSDT", price_ticks=1_000, size_lots=500, aggressor=-1),
     ]
 
 
@@ -411,9 +403,7 @@ def test_a_broken_chain_is_a_gap_until_the_next_snapshot(tmp_path: Path, is_spot
     feed.snapshot(last_id=feed.last_id + 1).update("94.0", skip=1)
     events = events_of(feed.file(tmp_path))
     steps = 10 if is_spot else 1
-    found = [
-        event.levels[0][1] // steps if isinstance(event, MarketDepth) else type(event) for event in events
-    ]
+    found = [event.levels[0][1] // steps if isinstance(event, MarketDepth) else type(event) for event in events]
     assert found == [990, 910, FeedGap, MarketQuote, 990, 940]
     gap = next(event for event in events if isinstance(event, FeedGap))
     assert gap.reason.startswith("broken_chain: a.wsfeed.gz:3: ")
@@ -680,18 +670,14 @@ BAD_ROWS = [
 
 
 @pytest.mark.requirement("B4")
-@pytest.mark.parametrize(
-    "place,row,faults", [case[1:] for case in BAD_ROWS], ids=[case[0] for case in BAD_ROWS]
-)
+@pytest.mark.parametrize("place,row,faults", [case[1:] for case in BAD_ROWS], ids=[case[0] for case in BAD_ROWS])
 def test_damage_of_a_row_spoils_its_message_and_no_other(
     tmp_path: Path, place: int, row: str, faults: list[str]
 ) -> None:
     """A message is as good as its worst row; what came before it is not lost."""
     rows = merged_rows()
     rows[place] = row
-    rows += [
-        depth_row("TRADE_STREAM", 120 + n, "0.23103", trade=10 + n, maker=1, type="MARKET") for n in range(3)
-    ]
+    rows += [depth_row("TRADE_STREAM", 120 + n, "0.23103", trade=10 + n, maker=1, type="MARKET") for n in range(3)]
     events = merged_events(tmp_path, rows)
     assert faults_of(events) == faults
     assert sum(isinstance(event, MarketTrade) for event in events) == (3 if place == 4 else 4)
@@ -706,9 +692,7 @@ def test_gemini_quotes_and_trades(tmp_path: Path) -> None:
         "1625097600,2271.58_1.6477,2279.63_28.479526",
     ]
     trades = ["time_seconds,price,size,is_buyer_maker", "1625097601.647,2278.15,0.0409,1"]
-    events = events_of(
-        text_file(tmp_path, "ethusd_b.csv", quotes), text_file(tmp_path, "ethusd_t.csv", trades)
-    )
+    events = events_of(text_file(tmp_path, "ethusd_b.csv", quotes), text_file(tmp_path, "ethusd_t.csv", trades))
     assert events == [
         MarketQuote(
             ts_ns=1_625_097_600 * NS_PER_S,
@@ -731,9 +715,7 @@ def test_gemini_quotes_and_trades(tmp_path: Path) -> None:
 def bybit_line(kind: str, number: int, bid: str = "1.9531") -> str:
     """A message of the archive."""
     data = {"s": "XRPUSDT", "b": [[bid, "6203"]], "a": [["1.9600", "5"]], "u": number, "seq": 1}
-    return json.dumps(
-        {"topic": "orderbook.500.XRPUSDT", "type": kind, "ts": 1_733_011_200_000 + number, "data": data}
-    )
+    return json.dumps({"topic": "orderbook.500.XRPUSDT", "type": kind, "ts": 1_733_011_200_000 + number, "data": data})
 
 
 def zip_file(folder: Path, members: dict[str, str]) -> Path:
@@ -791,9 +773,7 @@ def test_missing_files_folders_and_unknown_symbols_are_refused(tmp_path: Path) -
     with pytest.raises(UsageFault, match="--symbol"):
         plan_import([candle_file(tmp_path, candle_rows(3), "candles.csv")])
     with pytest.raises(UsageFault, match="different symbols"):
-        plan_import(
-            [candle_file(tmp_path, candle_rows(3)), candle_file(tmp_path, candle_rows(3), "ETHUSDT.csv")]
-        )
+        plan_import([candle_file(tmp_path, candle_rows(3)), candle_file(tmp_path, candle_rows(3), "ETHUSDT.csv")])
     with pytest.raises(UsageFault, match="1 to"):
         plan_import([])
 
@@ -889,9 +869,7 @@ def test_arbitrary_bytes_are_refused_or_sound(
 @pytest.mark.requirement("B4")
 @pytest.mark.parametrize("seed", range(len(SEEDS)))
 @given(
-    changes=st.lists(
-        st.tuples(st.integers(0, 5_000), st.binary(max_size=4), st.integers(0, 6)), min_size=1, max_size=6
-    )
+    changes=st.lists(st.tuples(st.integers(0, 5_000), st.binary(max_size=4), st.integers(0, 6)), min_size=1, max_size=6)
 )
 @settings(max_examples=60)
 def test_mutated_files_are_refused_or_sound(
@@ -906,15 +884,9 @@ def test_mutated_files_are_refused_or_sound(
     assert_sound(content, tmp_path_factory.getbasetemp() / name.strip())
 
 
-@given(
-    numbers=st.lists(
-        st.one_of(st.floats(allow_nan=True), st.sampled_from(["1e400", "0x10", "١", " 5", "1_0"]))
-    )
-)
+@given(numbers=st.lists(st.one_of(st.floats(allow_nan=True), st.sampled_from(["1e400", "0x10", "١", " 5", "1_0"]))))
 @settings(max_examples=60)
-def test_strange_numbers_are_never_prices(
-    numbers: list[float | str], tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_strange_numbers_are_never_prices(numbers: list[float | str], tmp_path_factory: pytest.TempPathFactory) -> None:
     """Whatever is printed where a price belongs, only positive prices on the tick pass."""
     feed = Feed()
     for place, number in enumerate(numbers, start=1):
@@ -1004,9 +976,7 @@ def test_the_longest_silence_is_measured(recorded_data: Path, tmp_path: Path) ->
     assert report.silence_ns_max == 38 * NS_PER_S
 
 
-def test_the_time_zone_of_the_funding_csv_is_proved_by_the_other_file(
-    recorded_data: Path, tmp_path: Path
-) -> None:
+def test_the_time_zone_of_the_funding_csv_is_proved_by_the_other_file(recorded_data: Path, tmp_path: Path) -> None:
     """All 1,095 settlements of 2023 agree between the two files only when the CSV is read as UTC+3."""
     names = ["binance_perp_BTCUSDT_8h_2020_2023.csv.gz", "binance_perp_BTCUSDT_8h_20230101_20251206.feather"]
     report = import_files([recorded_data / "funding" / name for name in names], out=tmp_path / "a.parquet")

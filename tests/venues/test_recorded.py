@@ -75,9 +75,7 @@ def trade(ts_ns: int, price_ticks: int = 1_000) -> MarketTrade:
 def recorded(folder: Path, events: Iterable[RecordedEvent]) -> Path:
     """A recording of those events."""
     path = folder / "a.parquet"
-    write_recording(
-        path, events, origin=Origin(instruments=(known_instrument("BTCUSDT"),), interval_s=0, sources=())
-    )
+    write_recording(path, events, origin=Origin(instruments=(known_instrument("BTCUSDT"),), interval_s=0, sources=()))
     return path
 
 

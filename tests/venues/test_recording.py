@@ -74,9 +74,7 @@ EVENTS = st.one_of(
 
 
 @given(events=st.lists(EVENTS, max_size=30))
-def test_what_is_written_is_read_back(
-    events: list[RecordedEvent], tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_what_is_written_is_read_back(events: list[RecordedEvent], tmp_path_factory: pytest.TempPathFactory) -> None:
     """Every kind of event with any values comes back equal and in order."""
     path = tmp_path_factory.mktemp("recording") / "a.parquet"
     facts = write_recording(path, events, origin=ORIGIN)

@@ -27,9 +27,7 @@ def quote(bid_ticks: int, ask_ticks: int, ts_ns: int = 1) -> MarketQuote:
 
 def trade(price_ticks: int, size_lots: int = 1, ts_ns: int = 1) -> MarketTrade:
     """A trade of one lot."""
-    return MarketTrade(
-        ts_ns=ts_ns, instrument="BTCUSDT", price_ticks=price_ticks, size_lots=size_lots, aggressor=1
-    )
+    return MarketTrade(ts_ns=ts_ns, instrument="BTCUSDT", price_ticks=price_ticks, size_lots=size_lots, aggressor=1)
 
 
 def candle(open_ticks: int, high_ticks: int, low_ticks: int, close_ticks: int) -> MarketCandle:
@@ -123,9 +121,7 @@ def test_jumps_that_disagree_confirm_nothing() -> None:
     """Random prices never become the reference, however many there are."""
     screen = Screen()
     screen.judge(trade(1_000))
-    assert {screen.judge(trade(price)) for price in (2_000, 3_000, 2_000, 4_000, 2_500)} == {
-        Reason.ABSURD_JUMP
-    }
+    assert {screen.judge(trade(price)) for price in (2_000, 3_000, 2_000, 4_000, 2_500)} == {Reason.ABSURD_JUMP}
 
 
 def test_instruments_are_judged_apart() -> None:
