@@ -17,14 +17,15 @@ from agora import assembly, audit
 from agora.config import Config, JournalSettings
 from agora.domain.errors import DamagedJournal, StartFault
 from agora.domain.events import OperatorCommand, RunResumed, RunStarted
-from agora.engine.ports import Clock
+from agora.engine.ports import Clock, Venue
 from agora.engine.state import Phase
 from agora.journal import checkpoint
 from agora.journal.disk import Disk
-from agora.journal.log import Log, open_log
+from agora.journal.log import Log, WriterFactory, open_log
 from agora.journal.reader import read_records
 from agora.journal.recovery import Recovered, recover
 from agora.journal.store import Limits
+from agora.journal.writer import ThreadWriter
 from agora.kernels import fills, indicators
 from agora.report.collector import Collector
 from agora.session import lifetime, recovery, terminal
@@ -42,7 +43,6 @@ from agora.session.folder import (
 )
 from agora.session.keeper import CheckpointKeeper, Saved
 from agora.session.runner import POLL_NS, Runner
-from agora.venues.paper import PaperVenue
 
 # A run without a clock of its own is never polled by time; it looks at its controls between events.
 NEVER_POLL_NS = 2**61
@@ -67,16 +67,25 @@ class Outcome(msgspec.Struct, frozen=True):
     report: dict[str, Any]
 
 
-class Opened(msgspec.Struct, kw_only=True):
-    """A run whose files are open and whose desk stands where the journal left it."""
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run stands on besides its settings: a simulation brings its own, and starts it by the same steps."""
 
     folder: Path
     disk: Disk
+    writer: WriterFactory = ThreadWriter
+    rebuild: Callable[[Config, RunStarted], assembly.Parts] = assembly.rebuild
+    build_clock: Callable[..., Clock] = assembly.build_clock
+    build_venue: Callable[..., Venue] = assembly.build_venue
+
+
+class Opened(msgspec.Struct, kw_only=True):
+    """A run whose files are open and whose desk stands where the journal left it."""
+
+    disk: Disk
     parts: assembly.Parts
     clock: Clock
-    venue: PaperVenue
+    venue: Venue
     log: Log
-    collector: Collector | None
     first: RunStarted | RunResumed
     restored: recovery.Restored | None = None
 
@@ -95,7 +104,7 @@ def run_new(config: Config, options: Options) -> Outcome:
         held.callback(Lock(folder / LOCK_FILE, f"run folder {folder}").release)
         write_private(folder / CONFIG_FILE, config_json(config))
         home.point_latest(folder)
-        return _conduct(lambda: _open_new(parts, folder, config), options, folder)
+        return _conduct(lambda: open_new(parts, _ground(folder), config), options, folder)
 
 
 def resume(folder: Path, options: Options) -> Outcome:
@@ -110,7 +119,7 @@ def resume(folder: Path, options: Options) -> Outcome:
         held.callback(Lock(folder / LOCK_FILE, f"run folder {folder}").release)
         compile_kernels(options)
         options.home.point_latest(folder)
-        return _conduct(lambda: _open_old(folder, config), options, folder)
+        return _conduct(lambda: open_old(_ground(folder), config), options, folder)
 
 
 def _refuse_closed_account(options: Options) -> None:
@@ -169,50 +178,63 @@ def _limits(config: Config) -> Limits:
     return Limits(segment_bytes=journal.segment_mb * 2**20, budget_bytes=journal.disk_budget_mb * 2**20)
 
 
-def _open_new(parts: assembly.Parts, folder: Path, config: Config) -> Opened:
-    clock = assembly.build_clock(parts)
-    disk = Disk(folder)
+def _ground(folder: Path) -> Ground:
+    return Ground(folder=folder, disk=Disk(folder))
+
+
+def open_new(parts: assembly.Parts, ground: Ground, config: Config) -> Opened:
+    """The first start of a run; its journal must not exist."""
+    clock = ground.build_clock(parts)
+    disk = ground.disk
     return Opened(
-        folder=folder,
         disk=disk,
         parts=parts,
         clock=clock,
-        venue=assembly.build_venue(parts, clock),
-        log=open_log(disk, wall_ns=clock.wall_ns, limits=_limits(config)),
-        collector=audit.new_collector(folder),
-        first=assembly.started(parts, run_id=folder.name, now_ns=clock.now_ns()),
+        venue=ground.build_venue(parts, clock),
+        log=open_log(disk, wall_ns=clock.wall_ns, limits=_limits(config), writer=ground.writer),
+        first=assembly.started(parts, run_id=ground.folder.name, now_ns=clock.now_ns()),
     )
 
 
-def _open_old(folder: Path, config: Config) -> Opened:
+def open_old(ground: Ground, config: Config) -> Opened:
     """Recover the journal, stand the desk and the machine where it ends, open the source where it goes on."""
-    disk = Disk(folder)
+    opened = _reopen(ground, config)
+    state = opened.parts.desk.state
+    if state.phase is Phase.ENDED:
+        raise StartFault(f"run {ground.folder.name} has ended ({state.end_reason}); there is nothing to resume")
+    if state.breakers:
+        raise StartFault(
+            f"breaker {', '.join(sorted(state.breakers))} is tripped: `agora reset {ground.folder.name}` first"
+        )
+    return opened
+
+
+def _reopen(ground: Ground, config: Config) -> Opened:
+    disk = ground.disk
     newest = checkpoint.newest_valid(disk).checkpoint
     recovered = recover(disk, after=newest)
     first = next(iter(read_records(disk)), None)
     if first is None or not isinstance(first.event, RunStarted):
-        raise DamagedJournal(f"{folder}: the journal does not begin with run.started; nothing can be continued")
-    parts = assembly.rebuild(config, first.event)
+        raise DamagedJournal(
+            f"{ground.folder}: the journal does not begin with run.started; nothing can be continued"
+        )
+    parts = ground.rebuild(config, first.event)
     if newest is not None:
         saved = msgspec.json.decode(newest.state, type=Saved)
         parts.desk.restore(saved.desk)
         parts.machine.restore(saved.machine)
     restored = recovery.restore(parts.desk, parts.machine, read_records(disk, after=newest))
     state = parts.desk.state
-    if state.phase is Phase.ENDED:
-        raise StartFault(f"run {folder.name} has ended ({state.end_reason}); there is nothing to resume")
-    if state.breakers:
-        raise StartFault(f"breaker {', '.join(sorted(state.breakers))} is tripped: `agora reset {folder.name}` first")
     parts.source = assembly.open_source(config)
-    clock = assembly.build_clock(parts, now_ns=state.now_ns)
+    clock = ground.build_clock(parts, now_ns=state.now_ns)
     return Opened(
-        folder=folder,
         disk=disk,
         parts=parts,
         clock=clock,
-        venue=assembly.build_venue(parts, clock, after=state.feed_position),
-        log=open_log(disk, wall_ns=clock.wall_ns, after=recovered, limits=_limits(config)),
-        collector=None,
+        venue=ground.build_venue(parts, clock, after=state.feed_position),
+        log=open_log(
+            disk, wall_ns=clock.wall_ns, after=recovered, limits=_limits(config), writer=ground.writer
+        ),
         first=_resumed(clock, state.now_ns, recovered),
         restored=restored,
     )
@@ -227,23 +249,24 @@ def _conduct(open_run: Callable[[], Opened], options: Options, folder: Path) -> 
     """Run the loop, then the report; whatever happens, the report says it."""
     with _logging(folder, options):
         opened = open_run()
-        _live(opened, options)
-        _latch(opened, options)
-        if opened.collector is None:
+        collector = audit.new_collector(folder) if opened.restored is None else None
+        _live(opened, collector, folder=folder, options=options)
+        _latch(opened, options, run_id=folder.name)
+        if collector is None:
             report = audit.report_run(folder)
         else:
-            report = audit.conclude(folder, opened.parts, collector=opened.collector, log=opened.log)
+            report = audit.conclude(folder, opened.parts, collector=collector, log=opened.log)
     return Outcome(folder, report["exit_code"], report)
 
 
-def _live(opened: Opened, options: Options) -> None:
+def _live(opened: Opened, collector: Collector | None, *, folder: Path, options: Options) -> None:
     """The loop of a real process: signals, files and health, the live line, checkpoints."""
-    controls = ProcessControls(opened.folder, options.home.kill_file, monotonic_ns=monotonic_ns)
+    controls = ProcessControls(folder, options.home.kill_file, monotonic_ns=monotonic_ns)
     progress = terminal.Progress(monotonic_ns=monotonic_ns, is_quiet=options.is_quiet, is_json=options.is_json_logs)
     runner = Runner(opened.parts.desk, opened.venue, journal=opened.log, clock=opened.clock)
     runner.observers = [terminal.LogTeller(), progress]
-    if opened.collector is not None:
-        runner.observers.insert(0, opened.collector)
+    if collector is not None:
+        runner.observers.insert(0, collector)
     cast = lifetime.Cast(
         runner=runner,
         controls=controls,
@@ -259,12 +282,12 @@ def _live(opened: Opened, options: Options) -> None:
     progress.close()
 
 
-def _latch(opened: Opened, options: Options) -> None:
+def _latch(opened: Opened, options: Options, *, run_id: str) -> None:
     """A trip outlives the run."""
     if options.account is None:
         return
     for name, trip in sorted(opened.parts.desk.state.breakers.items()):
-        options.home.latch(Latch(options.account, opened.folder.name, name, trip.value, trip.limit))
+        options.home.latch(Latch(options.account, run_id, name, trip.value, trip.limit))
 
 
 @contextlib.contextmanager
@@ -296,24 +319,23 @@ def reset_run(folder: Path, reason: str) -> list[str]:
     """Re-arm the breakers of a stopped run that has not ended; returns their names. An ended run is left as it is."""
     with contextlib.ExitStack() as held:
         held.callback(Lock(folder / LOCK_FILE, f"run folder {folder}").release)
-        disk = Disk(folder)
-        recovered = recover(disk)
-        records = list(read_records(disk))
-        if not records or not isinstance(records[0].event, RunStarted):
+        ground = _ground(folder)
+        if next(iter(read_records(ground.disk)), None) is None:
             return []
-        parts = assembly.rebuild(assembly.config_of(read_json(folder / CONFIG_FILE)), records[0].event)
-        recovery.restore(parts.desk, parts.machine, records)
-        state = parts.desk.state
-        if state.phase is Phase.ENDED or not state.breakers:
-            return []
-        tripped = sorted(state.breakers)
-        clock = assembly.build_clock(parts, now_ns=state.now_ns)
-        command = OperatorCommand(ts_ns=max(clock.now_ns(), state.now_ns), command="reset", reason=reason)
-        runner = Runner(
-            parts.desk,
-            assembly.build_venue(parts, clock),
-            journal=open_log(disk, wall_ns=clock.wall_ns, after=recovered),
-            clock=clock,
-        )
-        asyncio.run(runner.take_last(command))
-        return tripped
+        opened = _reopen(ground, assembly.config_of(read_json(folder / CONFIG_FILE)))
+        return asyncio.run(rearm(opened, reason))
+
+
+async def rearm(opened: Opened, reason: str) -> list[str]:
+    """Record the operator's reset in a run that is not going on, and close its journal; returns what was tripped."""
+    state = opened.parts.desk.state
+    tripped = sorted(state.breakers)
+    if tripped and state.phase is not Phase.ENDED:
+        assert opened.restored is not None
+        runner = Runner(opened.parts.desk, opened.venue, journal=opened.log, clock=opened.clock)
+        await lifetime.complete(runner, opened.restored)
+        await runner.take(OperatorCommand(ts_ns=opened.first.ts_ns, command="reset", reason=reason))
+    else:
+        tripped = []
+    await opened.log.close()
+    return tripped

@@ -37,6 +37,8 @@ DISK_FREE_BYTES_MIN = 500_000_000
 CHUNK_BYTES = 1_048_576
 # tarfile reads an extended header whole; ours have none, so a large one is an attack.
 READ_BYTES_MAX = MANIFEST_BYTES_MAX
+# An archive is filled up with zeros to a whole record of 10,240 bytes.
+TAIL_BYTES_MAX = 10_240
 
 # A name is one path component that begins with a letter or digit: no `..`, no folder, no hidden file.
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,199}$"
@@ -211,11 +213,14 @@ def _take_files(tar: tarfile.TarFile, manifest: Manifest, folder: Path | None) -
         if member is None:
             raise UsageFault(f"{listed.name} is listed in the manifest and missing in the archive")
         if member.name != listed.name or member.type != tarfile.REGTYPE or member.size != listed.bytes:
-            raise UsageFault(f"the archive holds {member.name[:80]!r} where the manifest lists {listed.name}")
+            found = f"{member.name[:80]!r} of {member.size} bytes and type {member.type!r}"
+            wanted = f"the file {listed.name} of {listed.bytes} bytes"
+            raise UsageFault(f"the archive holds {found} where the manifest lists {wanted}")
         digest = _take(tar, member, None if folder is None else folder / listed.name)
         if digest != listed.sha256:
             raise UsageFault(f"{listed.name} is damaged: its SHA-256 is {digest}, the manifest says {listed.sha256}")
-    if tar.next() is not None:
+    # To the end of the stream, where gzip keeps the checksum of everything before it.
+    if tar.next() is not None or len(tar.fileobj.read(TAIL_BYTES_MAX + 1)) > TAIL_BYTES_MAX:
         raise UsageFault("the archive holds more than its manifest lists")
 
 

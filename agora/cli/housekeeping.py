@@ -49,6 +49,8 @@ def clean_runs(home_path: Path, *, older_than_days: float, is_dry: bool, now_ns:
 
 def archive_run(folder: Path, out: Path, *, is_dry: bool) -> dict[str, Any]:
     """Pack a run that is not running into `out` with a manifest of hashes; overwrites nothing."""
+    if not (folder / CONFIG_FILE).is_file():
+        raise UsageFault(f"{folder} is not the folder of a run (no {CONFIG_FILE})")
     target = out.expanduser().absolute()
     if target.exists() or target.is_symlink():
         raise UsageFault(f"{target} exists; name another file with --out")

@@ -64,7 +64,9 @@ def _price(plots: Plots, instrument: Instrument) -> Figure:
         if chosen:
             traces.append(_markers(chosen, instrument, style))
     left_out = plots.fills_left_out
-    note = f"{len(fills)} fills" + (f", the {left_out} oldest fills of the run are not drawn" if left_out else "")
+    note = ("1 fill" if len(fills) == 1 else f"{len(fills)} fills") + (
+        f", the {left_out} oldest fills of the run are not drawn" if left_out else ""
+    )
     return Figure(
         name=f"price-{symbol}",
         title=f"Price of {symbol} with fills",

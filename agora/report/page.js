@@ -13,7 +13,7 @@
 
   const axis = (own, styles) => ({
     gridcolor: tone(styles, "rule"), linecolor: tone(styles, "rule"), zerolinecolor: tone(styles, "rule"),
-    automargin: true, ...own,
+    automargin: true, exponentformat: "none", separatethousands: true, ...own,
   });
 
   const layout = (own, styles) => ({
@@ -26,7 +26,7 @@
     hovermode: "closest",
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", bgcolor: "rgba(0,0,0,0)" },
     ...own,
-    xaxis: axis({ type: "date", ...(own.xaxis || {}) }, styles),
+    xaxis: axis({ type: "date", tickangle: 0, nticks: 6, ...(own.xaxis || {}) }, styles),
     yaxis: axis(own.yaxis || {}, styles),
   });
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -38,10 +38,18 @@ class Saved(msgspec.Struct):
 class CheckpointKeeper:
     """Writes a checkpoint when a minute of real time has passed and nothing of ours is half done."""
 
-    def __init__(self, disk: Disk, machine: Remembering, *, monotonic_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        machine: Remembering,
+        *,
+        monotonic_ns: Callable[[], int],
+        off_loop: Callable[..., Awaitable[None]] = asyncio.to_thread,
+    ) -> None:
         self._disk = disk
         self._machine = machine
         self._monotonic_ns = monotonic_ns
+        self._off_loop = off_loop
         self._next_ns = monotonic_ns() + CHECKPOINT_EVERY_NS
 
     async def keep_if_due(self, runner: Runner) -> None:
@@ -67,6 +75,6 @@ class CheckpointKeeper:
         )
         try:
             await log.commit()
-            await asyncio.to_thread(checkpoint.write, self._disk, file)
+            await self._off_loop(checkpoint.write, self._disk, file)
         except JournalFault:
             return  # A cache that cannot be written costs time at the next start; the journal's own fault ends the run.

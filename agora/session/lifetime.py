@@ -50,12 +50,17 @@ async def live(cast: Cast) -> None:
 async def _take_up(cast: Cast, restored: Restored) -> None:
     """Complete what a crash cut off: decisions, then lost answers, then the venue's word on every open order."""
     runner = cast.runner
-    for event in restored.replayed.pending:
-        runner.record(event)
+    await complete(runner, restored)
     await runner.take(cast.first)
     for event in restored.lost:
         await runner.take(msgspec.structs.replace(event, ts_ns=runner.desk.state.now_ns))
     await reconcile(runner)
+
+
+async def complete(runner: Runner, restored: Restored) -> None:
+    """Finish the journal's last moment: what was decided in it and did not reach the disk."""
+    for event in restored.replayed.pending:
+        runner.record(event)
 
 
 async def _run_guarded(cast: Cast) -> None:

@@ -38,6 +38,11 @@ GROUP_ROWS = 32_768  # a group is what the writer holds; 17 columns of it are at
 HASHED_AT_A_TIME_BYTES = 1024**2
 SOURCES_MAX = 1_000  # files merged into one recording: a file per day for almost three years
 
+_SEAL_MARK = b"AGORASUM"
+_DIGEST_BYTES = 32
+_SEAL_BYTES = len(_SEAL_MARK) + _DIGEST_BYTES
+_TAIL_BYTES = 8  # the length of the footer and the mark of Parquet
+
 RecordedEvent = MarketCandle | MarketQuote | MarketTrade | MarketDepth | MarketFundingRate | FeedGap | FeedMalformed
 
 
@@ -443,7 +448,6 @@ def _digest(file: IO[bytes], spans: list[tuple[int, int]]) -> bytes:
     digest = hashlib.sha256()
     for begin, end in spans:
         file.seek(begin)
-        while begin < end and (chunk := file.read(min(HASHED_AT_A_TIME_BYTES, end - begin))):
-            digest.update(chunk)
-            begin += len(chunk)
+        for place in range(begin, end, HASHED_AT_A_TIME_BYTES):
+            digest.update(file.read(min(HASHED_AT_A_TIME_BYTES, end - place)))
     return digest.digest()

@@ -19,6 +19,7 @@ from tests.cli.commands import call, stored_run
 
 NAME = "20260101T000000Z-local-ema_cross+trend-aa"
 CONFIG = b'{"values":{}}'
+GZIP_HEADER_BYTES = 10  # time and system of the packer; nothing depends on them
 
 
 def entry(name: str, content: bytes) -> dict[str, Any]:
@@ -120,11 +121,8 @@ def test_restoring_over_an_existing_run_is_refused(home: Path, tmp_path: Path) -
 
 Forgery = Callable[[Path], Path]
 REFUSED: tuple[tuple[str, str, Forgery], ...] = (
-    (
-        "another hash",
-        "damaged",
-        lambda p: forged(p, members=[plain("config.json", b"x" * len(CONFIG) * 0 + CONFIG[:-1])]),
-    ),
+    ("another hash", "damaged", lambda p: forged(p, manifest={"files": [entry("config.json", b"{" * 13)]})),
+    ("another size", "12 bytes", lambda p: forged(p, members=[plain("config.json", CONFIG[:-1])])),
     ("climbing name in the manifest", "manifest", lambda p: forged(p, manifest={"files": [entry("../x", CONFIG)]})),
     ("climbing name in the archive", "where the manifest", lambda p: forged(p, members=[plain("../config.json")])),
     ("absolute name", "manifest", lambda p: forged(p, manifest={"files": [entry("/etc/x", CONFIG)]})),
@@ -194,19 +192,16 @@ def test_an_extended_header_that_would_fill_the_memory_is_refused(home: Path) ->
     assert "header of" in said.err
 
 
-def test_a_flipped_bit_in_any_part_is_refused(home: Path, tmp_path: Path) -> None:
-    """Damage of the compressed stream, of a header or of content never becomes a run."""
+def test_a_flipped_bit_anywhere_is_noticed(home: Path, tmp_path: Path) -> None:
+    """Damage on a disk or on the way never becomes a run: hashes, headers and the stream's checksum see it."""
     stored_run(home, NAME)
     out, other = tmp_path / "a.tar.gz", tmp_path / "other"
     call(home, ["runs", "archive", NAME, "--out", str(out)])
-    whole = gzip.decompress(out.read_bytes())
-    last_content = max(whole.rfind(b"BTCUSDT"), whole.rfind(b'{"seq":1}'))
-    for position in range(0, last_content, 997):
-        if whole[position] == 0:
-            continue  # padding between members carries nothing
+    whole = out.read_bytes()
+    for position in range(GZIP_HEADER_BYTES, len(whole), 5):
         damaged = bytearray(whole)
-        damaged[position] ^= 1
+        damaged[position] ^= 1 << position % 8
         bad = tmp_path / "bad.tar.gz"
-        bad.write_bytes(gzip.compress(bytes(damaged), compresslevel=1))
+        bad.write_bytes(damaged)
         said = call(other, ["runs", "restore", str(bad)])
         assert said.code == 2, f"the bit at {position} was not noticed: {said.out}"

@@ -78,7 +78,11 @@ def test_watching_shows_each_new_row_and_the_end_when_the_lock_is_free(home: Pat
             file.write(f"{ROWS[1]}\n")
 
     steps: list[Callable[[], None]] = [lambda: None, write_a_row, lambda: None, lock.release]
-    lines = list(follow(folder, lambda: steps.pop(0)()))
+
+    def pause() -> None:
+        steps.pop(0)()
+
+    lines = list(follow(folder, pause))
     assert [line.split()[0] for line in lines[:-1]] == [row.split(",")[0] for row in ROWS]
     assert "completed (duration)" in lines[-1]
     assert not steps
