@@ -6,7 +6,7 @@ import itertools
 import platform
 import secrets
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from agora.config import (
     load,
 )
 from agora.domain.errors import StartFault, UsageFault
-from agora.domain.events import FeedConnected, RunStarted
+from agora.domain.events import MARKET_TYPES, Event, FeedConnected, RunStarted
 from agora.domain.instruments import Instrument, known_instrument
 from agora.domain.numbers import NS_PER_S, money_units
 from agora.engine.desk import Desk, Rules
@@ -41,7 +41,7 @@ from agora.session.clock import ManualClock, PacedClock
 from agora.traders.ema_cross import EmaCross
 from agora.traders.sizing import SizingSettings
 from agora.traders.trend import Trend, TrendSettings
-from agora.venues.local import LocalFeed, LocalMarket, LocalSettings
+from agora.venues.local import LocalFeed, LocalMarket, LocalSettings, live_events
 from agora.venues.paper import Feed, PaperMachine, PaperSettings, PaperVenue
 from agora.venues.recorded import RecordedFeed, RecordedSource, open_recording
 
@@ -218,19 +218,36 @@ def build_feed(parts: Parts, clock: Clock, *, after: int = 0) -> Feed:
     """The source of market data."""
     run: RunSettings = parts.config["run"]
     if parts.source is None:
-        instrument = next(iter(parts.instruments.values()))
-        market = LocalMarket(
-            settings=parts.config["local"], instrument=instrument, seed=run.seed, interval_s=parts.interval_s
-        )
-        return LocalFeed(market, clock, after=after)
+        return LocalFeed(_local_market(parts), clock, after=after)
     name = ", ".join(Path(path).name for path in run.data)
     connected = FeedConnected(ts_ns=clock.now_ns(), source=name, period_s=parts.source.interval_s)
-    mine = (
-        event
-        for event in parts.source.events(after)
-        if getattr(event, "instrument", None) is None or event.instrument in parts.instruments  # type: ignore[union-attr]
-    )
-    return RecordedFeed(itertools.chain([connected], mine), clock, is_paced=parts.is_paced)
+    events = _recorded_events(parts, parts.source, after=after)
+    return RecordedFeed(itertools.chain([connected], events), clock, is_paced=parts.is_paced)
+
+
+def _local_market(parts: Parts) -> LocalMarket:
+    instrument = next(iter(parts.instruments.values()))
+    seed = parts.config["run"].seed
+    return LocalMarket(settings=parts.config["local"], instrument=instrument, seed=seed, interval_s=parts.interval_s)
+
+
+def _recorded_events(parts: Parts, source: RecordedSource, *, after: int) -> Iterator[Event]:
+    """What a recording holds for this run after so many market events of its own (others are not counted)."""
+    for event in source.events():
+        if getattr(event, "instrument", None) not in (None, *parts.instruments):
+            continue
+        if after == 0:
+            yield event
+        elif type(event) in MARKET_TYPES:
+            after -= 1
+
+
+def next_market_event(parts: Parts, after: int) -> Event | None:
+    """The market event that the source hands over after so many, with a time of its own; None at its end."""
+    if parts.source is None:
+        return next(live_events(_local_market(parts), after=after))[1]
+    events = _recorded_events(parts, parts.source, after=after)
+    return next((event for event in events if type(event) in MARKET_TYPES), None)
 
 
 def started(parts: Parts, *, run_id: str, now_ns: int, root: Path | None = None) -> RunStarted:

@@ -12,7 +12,7 @@ import msgspec
 
 from agora import __version__, assembly
 from agora.domain.errors import DamagedJournal, ExitCode, JournalFault, UsageFault
-from agora.domain.events import OrderFilled, RunStarted
+from agora.domain.events import RunStarted
 from agora.engine.ports import Effect
 from agora.engine.state import state_hash
 from agora.journal.disk import Disk
@@ -171,7 +171,7 @@ def verify_run(folder: Path) -> dict[str, Any]:
     if report is None:
         faults.append(f"{REPORT_FILE} is missing: the run has not ended, or its report was lost (`agora report`)")
     elif chain.fault is None:
-        faults += check_identities(report, _journal_counts(folder, chain))
+        faults += check_identities(report, chain.records, is_market_complete=not chain.dropped_market_before)
         faults += _hash_faults(folder, chain, report)
     return {
         "good": not faults,
@@ -181,16 +181,6 @@ def verify_run(folder: Path) -> dict[str, Any]:
         "head_hash": chain.head_hash,
         "dropped_market_before": chain.dropped_market_before,
     }
-
-
-def _journal_counts(folder: Path, chain: ChainReport) -> dict[str, int]:
-    """Records per kind; fills are counted by the venue's ids, so that repeats count once."""
-    counts = dict(chain.records)
-    fills = {
-        record.event.venue_fill_id for record in read_records(Disk(folder)) if isinstance(record.event, OrderFilled)
-    }
-    counts["order.filled"] = len(fills)
-    return counts
 
 
 def _hash_faults(folder: Path, chain: ChainReport, report: dict[str, Any]) -> list[str]:

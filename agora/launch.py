@@ -16,7 +16,7 @@ import msgspec
 from agora import assembly, audit
 from agora.config import Config, JournalSettings
 from agora.domain.errors import DamagedJournal, StartFault
-from agora.domain.events import OperatorCommand, RunResumed, RunStarted
+from agora.domain.events import Event, OperatorCommand, RunResumed, RunStarted
 from agora.engine.ports import Clock, Venue
 from agora.engine.state import Phase
 from agora.journal import checkpoint
@@ -76,6 +76,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     rebuild: Callable[[Config, RunStarted], assembly.Parts] = assembly.rebuild
     build_clock: Callable[..., Clock] = assembly.build_clock
     build_venue: Callable[..., Venue] = assembly.build_venue
+    upcoming: Callable[[assembly.Parts, int], Event | None] = assembly.next_market_event
 
 
 class Opened(msgspec.Struct, kw_only=True):
@@ -198,7 +199,7 @@ def open_new(parts: assembly.Parts, ground: Ground, config: Config) -> Opened:
 
 def open_old(ground: Ground, config: Config) -> Opened:
     """Recover the journal, stand the desk and the machine where it ends, open the source where it goes on."""
-    opened = _reopen(ground, config)
+    opened = reopen(ground, config)
     state = opened.parts.desk.state
     if state.phase is Phase.ENDED:
         raise StartFault(f"run {ground.folder.name} has ended ({state.end_reason}); there is nothing to resume")
@@ -209,32 +210,35 @@ def open_old(ground: Ground, config: Config) -> Opened:
     return opened
 
 
-def _reopen(ground: Ground, config: Config) -> Opened:
+def reopen(ground: Ground, config: Config) -> Opened:
+    """Stand where the journal ends, whatever the state there is; `open_old` judges whether it may go on."""
     disk = ground.disk
     newest = checkpoint.newest_valid(disk).checkpoint
     recovered = recover(disk, after=newest)
     first = next(iter(read_records(disk)), None)
     if first is None or not isinstance(first.event, RunStarted):
-        raise DamagedJournal(
-            f"{ground.folder}: the journal does not begin with run.started; nothing can be continued"
-        )
+        raise DamagedJournal(f"{ground.folder}: the journal does not begin with run.started; nothing can be continued")
     parts = ground.rebuild(config, first.event)
+    parts.source = assembly.open_source(config)
     if newest is not None:
         saved = msgspec.json.decode(newest.state, type=Saved)
         parts.desk.restore(saved.desk)
         parts.machine.restore(saved.machine)
-    restored = recovery.restore(parts.desk, parts.machine, read_records(disk, after=newest))
+    restored = recovery.restore(
+        parts.desk,
+        parts.machine,
+        read_records(disk, after=newest),
+        upcoming=lambda after: ground.upcoming(parts, after),
+    )
     state = parts.desk.state
-    parts.source = assembly.open_source(config)
     clock = ground.build_clock(parts, now_ns=state.now_ns)
+    had = state.feed_position + (restored.cause is not None)
     return Opened(
         disk=disk,
         parts=parts,
         clock=clock,
-        venue=ground.build_venue(parts, clock, after=state.feed_position),
-        log=open_log(
-            disk, wall_ns=clock.wall_ns, after=recovered, limits=_limits(config), writer=ground.writer
-        ),
+        venue=ground.build_venue(parts, clock, after=had),
+        log=open_log(disk, wall_ns=clock.wall_ns, after=recovered, limits=_limits(config), writer=ground.writer),
         first=_resumed(clock, state.now_ns, recovered),
         restored=restored,
     )
@@ -322,7 +326,7 @@ def reset_run(folder: Path, reason: str) -> list[str]:
         ground = _ground(folder)
         if next(iter(read_records(ground.disk)), None) is None:
             return []
-        opened = _reopen(ground, assembly.config_of(read_json(folder / CONFIG_FILE)))
+        opened = reopen(ground, assembly.config_of(read_json(folder / CONFIG_FILE)))
         return asyncio.run(rearm(opened, reason))
 
 

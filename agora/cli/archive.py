@@ -79,7 +79,8 @@ def pack(folder: Path, out: Path, *, is_dry: bool) -> dict[str, Any]:
     try:
         _write_archive(fresh, folder, manifest)
         fresh.replace(out)
-    except OSError as fault:
+    # ValueError: a file beyond the 8 GiB that the format can hold.
+    except (OSError, ValueError) as fault:
         raise UsageFault(f"cannot write {out}: {fault}") from None
     finally:
         fresh.unlink(missing_ok=True)
@@ -99,16 +100,20 @@ def _packed(path: Path) -> Packed:
 
 
 def _write_archive(path: Path, folder: Path, manifest: Manifest) -> None:
-    text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(file, "wb") as raw:
         with tarfile.open(fileobj=raw, mode="w:gz", format=tarfile.USTAR_FORMAT) as tar:
-            tar.addfile(_member(MANIFEST, len(text)), io.BytesIO(text))
-            for item in manifest.files:
-                with (folder / item.name).open("rb") as content:
-                    tar.addfile(_member(item.name, item.bytes), content)
+            _add_files(tar, folder, manifest)
         raw.flush()
         os.fsync(raw.fileno())
+
+
+def _add_files(tar: tarfile.TarFile, folder: Path, manifest: Manifest) -> None:
+    text = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+    tar.addfile(_member(MANIFEST, len(text)), io.BytesIO(text))
+    for item in manifest.files:
+        with (folder / item.name).open("rb") as content:
+            tar.addfile(_member(item.name, item.bytes), content)
 
 
 def _member(name: str, size_bytes: int) -> tarfile.TarInfo:

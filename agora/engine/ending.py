@@ -108,8 +108,10 @@ def on_reconcile(desk: Desk, event: Reconcile) -> None:
         left = [f"position {symbol} {lots} lots" for symbol, lots in sorted(event.positions.items()) if lots]
         left += [f"open order {client_id}" for client_id in event.open_client_ids]
         _end(desk, (*left, *differences))
-    elif differences:
+        return
+    if differences:
         begin(desk, "desync")
+    orders.cancel_again(desk, event.open_client_ids)
 
 
 def _differences(state: State, event: Reconcile) -> tuple[str, ...]:

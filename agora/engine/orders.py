@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agora.domain.events import (
     Event,
     Funding,
@@ -157,9 +159,21 @@ def cancel(desk: Desk, intent: Cancel, reason: str) -> None:
     order = desk.state.working.get(intent.client_id)
     if order is None or order.is_cancel_requested:
         return
+    _ask_cancel(desk, order, reason)
+
+
+def cancel_again(desk: Desk, open_client_ids: Sequence[str]) -> None:
+    """Repeat the cancels of orders that the venue still has: a crash may have kept the first request from leaving."""
+    for client_id in open_client_ids:
+        order = desk.state.working.get(client_id)
+        if order is not None and order.is_cancel_requested:
+            _ask_cancel(desk, order, "still at the venue")
+
+
+def _ask_cancel(desk: Desk, order: Order, reason: str) -> None:
     order.is_cancel_requested = True
     desk.record(OrderCancelIntent(ts_ns=desk.state.now_ns, client_id=order.client_id, reason=reason))
-    desk.out.append(Change(order.client_id))
+    desk.out.append(Change(order.client_id, desk.state.now_ns))
 
 
 def amend(desk: Desk, intent: Amend) -> None:
@@ -175,7 +189,7 @@ def amend(desk: Desk, intent: Amend) -> None:
             trigger_ticks=intent.trigger_ticks,
         )
     )
-    desk.out.append(Change(order.client_id, (intent.price_ticks, intent.trigger_ticks)))
+    desk.out.append(Change(order.client_id, desk.state.now_ns, (intent.price_ticks, intent.trigger_ticks)))
 
 
 def flatten_position(desk: Desk, symbol: str) -> None:

@@ -147,9 +147,10 @@ class Send(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """Effect: cancel or amend an order at the venue."""
+    """Effect: cancel or amend an order at the venue. `ts_ns`: when that was decided, as the intent's record says."""
 
     client_id: str
+    ts_ns: int
     amend: tuple[int, int] | None = None
 
 

@@ -43,7 +43,10 @@ class Bar(msgspec.Struct):
 
 
 class Market(msgspec.Struct):
-    """The last good market data of one instrument, in ticks and lots; 0 means not seen."""
+    """The last good market data of one instrument, in ticks and lots; 0 means not seen.
+
+    `asked_ts_ns` is the end of the newest bar that the traders were asked about.
+    """
 
     bid_ticks: int = 0
     bid_lots: int = 0
@@ -51,6 +54,7 @@ class Market(msgspec.Struct):
     ask_lots: int = 0
     last_ticks: int = 0
     seen_ts_ns: int = 0
+    asked_ts_ns: int = 0
     events: int = 0
     funding_rate_ppb: int | None = None
     bar: Bar | None = None
@@ -91,6 +95,7 @@ class Counters(msgspec.Struct):
     duplicate_fills: int = 0
     malformed: int = 0
     overflow_dropped: int = 0
+    connections: int = 0
     reconnects: int = 0
     gaps: int = 0
     errors: int = 0

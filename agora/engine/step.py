@@ -133,13 +133,13 @@ def on_candle(desk: Desk, event: MarketCandle) -> None:
     if event.is_history:
         desk.state.counters.history_events += 1
         market.last_ticks = event.close_ticks
-        _ask(desk, event)
+        _ask_once(desk, market, event)
         return
     _market(desk, event)
     market.last_ticks = event.close_ticks
     _value(desk, event.instrument)
     if event.interval_s == desk.rules.interval_s:
-        _ask(desk, event)
+        _ask_once(desk, market, event)
         return
     bars.add_candle(market, event, interval_s=desk.rules.interval_s)
     _close_bar(desk, market, event.instrument)
@@ -154,7 +154,15 @@ def on_funding_rate(desk: Desk, event: MarketFundingRate) -> None:
 def _close_bar(desk: Desk, market: Market, symbol: str) -> None:
     candle = bars.close_due_bar(market, symbol, interval_s=desk.rules.interval_s, now_ns=desk.state.now_ns)
     if candle is not None:
-        _ask(desk, candle)
+        _ask_once(desk, market, candle)
+
+
+def _ask_once(desk: Desk, market: Market, candle: MarketCandle) -> None:
+    """Ask about each bar once: a feed may repeat a bar, or send one that was also built from its ticks."""
+    if candle.ts_ns <= market.asked_ts_ns:
+        return
+    market.asked_ts_ns = candle.ts_ns
+    _ask(desk, candle)
 
 
 def _value(desk: Desk, symbol: str) -> None:
@@ -218,8 +226,9 @@ def on_funding(desk: Desk, event: Funding) -> None:
 def on_connected(desk: Desk, event: FeedConnected) -> None:
     """A fresh source; the clock of staleness starts anew."""
     state = desk.state
-    if state.feed_seen_ns:
+    if state.counters.connections:
         state.counters.reconnects += 1
+    state.counters.connections += 1
     state.feed_period_s = event.period_s
     state.feed_seen_ns = max(state.feed_seen_ns, event.ts_ns)
 
@@ -276,6 +285,7 @@ def on_started(desk: Desk, event: RunStarted) -> None:
         state.holdings[symbol] = Holding(Position())
     state.ledger.deposit(event.equity_units)
     state.equity_start_units = event.equity_units
+    _mark_day(desk)
 
 
 def on_resumed(desk: Desk, event: RunResumed) -> None:

@@ -51,9 +51,10 @@ class Disk:
         finally:
             os.close(descriptor)
 
-    def read(self, name: str, *, size_max: int = -1) -> bytes:
-        """The file's bytes, or its first `size_max`."""
+    def read(self, name: str, *, size_max: int = -1, offset: int = 0) -> bytes:
+        """The file's bytes from the offset on, or the first `size_max` of them."""
         with (self.folder / name).open("rb") as file:
+            file.seek(offset)
             return file.read(size_max)
 
     def rename(self, source: str, target: str) -> None:

@@ -166,10 +166,11 @@ class Store:
         """Pack a sealed segment piece by piece; the original goes only when the packed one is durable."""
         packed = f"{name}.gz"
         draft = f"{packed}.tmp"
-        content = self._disk.read(name)
+        size_bytes = self._disk.size(name)
         packer = zlib.compressobj(_COMPRESSION_LEVEL, zlib.DEFLATED, 31)  # 31: a gzip header, with time 0
-        for start in range(0, len(content), _PIECE_BYTES):
-            write_fully(self._disk, draft, content=packer.compress(content[start : start + _PIECE_BYTES]))
+        for offset in range(0, size_bytes, _PIECE_BYTES):
+            piece = self._disk.read(name, size_max=_PIECE_BYTES, offset=offset)
+            write_fully(self._disk, draft, content=packer.compress(piece))
             yield
         write_fully(self._disk, draft, content=packer.flush())
         self._disk.sync(draft)

@@ -45,18 +45,20 @@ class CheckpointKeeper:
         *,
         monotonic_ns: Callable[[], int],
         off_loop: Callable[..., Awaitable[None]] = asyncio.to_thread,
+        every_ns: int = CHECKPOINT_EVERY_NS,
     ) -> None:
         self._disk = disk
         self._machine = machine
         self._monotonic_ns = monotonic_ns
         self._off_loop = off_loop
-        self._next_ns = monotonic_ns() + CHECKPOINT_EVERY_NS
+        self._every_ns = every_ns
+        self._next_ns = monotonic_ns() + every_ns
 
     async def keep_if_due(self, runner: Runner) -> None:
         """Called between turns."""
         if self._monotonic_ns() < self._next_ns:
             return
-        self._next_ns = self._monotonic_ns() + CHECKPOINT_EVERY_NS
+        self._next_ns = self._monotonic_ns() + self._every_ns
         await self.keep(runner)
 
     async def keep(self, runner: Runner) -> None:

@@ -52,15 +52,15 @@ async def _take_up(cast: Cast, restored: Restored) -> None:
     runner = cast.runner
     await complete(runner, restored)
     await runner.take(cast.first)
-    for event in restored.lost:
-        await runner.take(msgspec.structs.replace(event, ts_ns=runner.desk.state.now_ns))
     await reconcile(runner)
 
 
 async def complete(runner: Runner, restored: Restored) -> None:
-    """Finish the journal's last moment: what was decided in it and did not reach the disk."""
+    """Finish the journal's last moment: what was decided and answered in it and did not reach the disk."""
+    runner.is_taking_up = True
     for event in restored.replayed.pending:
         runner.record(event)
+    await runner.take(*restored.lost, *([restored.cause] if restored.cause is not None else []))
 
 
 async def _run_guarded(cast: Cast) -> None:

@@ -6,6 +6,7 @@ Record, then act: every event is in the journal before the step sees it, every o
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -129,6 +130,9 @@ class Runner:
         self.journal = journal
         self.clock = clock
         self.observers: list[Observer] = []
+        # While a crashed run is taken up only cancels and amendments leave: an order planned then was decided
+        # before the venue has told what we hold, so it stays planned, and the reconciliation ends it.
+        self.is_taking_up = False
 
     async def run(self, controls: Controls, keeper: Keeper, *, poll_ns: int = POLL_NS) -> None:
         """Until the state has ended. A journal that fails closes the run, flat if the venue lets it."""
@@ -154,14 +158,22 @@ class Runner:
         """Take what happens next: events of the venue, or the state's own deadline."""
         deadline_ns = min(self.desk.state.deadline_ns, self.clock.now_ns() + poll_ns)
         events = await self.venue.receive(deadline_ns, floor_ns=self.desk.state.now_ns)
-        for event in events:
-            await self.take(event)
+        await self.take(*events)
         now_ns = self.clock.now_ns()
         if not events and now_ns >= self.desk.state.deadline_ns:
             await self.take(Timer(ts_ns=max(now_ns, self.desk.state.now_ns)))
 
-    async def take(self, event: Event) -> None:
-        """Record an event, step, and carry out what follows."""
+    async def take(self, *events: Event) -> None:
+        """Record and step each of the events that came together, then carry out what follows from all of them.
+
+        Nothing leaves and no time passes between them: what the venue said at one moment stays one moment.
+        """
+        leaving = [effect for event in events for effect in self._apply(event)]
+        if leaving:
+            await self.perform(leaving)
+
+    def _apply(self, event: Event) -> Sequence[Leaving]:
+        """Record an event and step; returns what has to leave."""
         journal = self.journal
         self.record(event)
         wall_ns = journal.last_wall_ns
@@ -170,8 +182,7 @@ class Runner:
         done_wall_ns = journal.last_wall_ns if effects else None
         for observer in self.observers:
             observer.after_step(self.desk, event, wall_ns=wall_ns, done_wall_ns=done_wall_ns, effects=effects)
-        if leaving:
-            await self.perform(leaving)
+        return leaving
 
     def _record_outputs(self, effects: list[Effect]) -> list[Leaving]:
         """Journal what was decided; return what has to leave."""
@@ -191,7 +202,8 @@ class Runner:
         """Let effects leave once everything before them is durable."""
         is_durable = await self.make_durable()
         for effect in leaving:
-            await self._let_leave(effect, is_durable=is_durable)
+            if isinstance(effect, Change) or not self.is_taking_up:
+                await self._let_leave(effect, is_durable=is_durable)
 
     async def make_durable(self) -> bool:
         """Make everything durable; False when the disk is dead, which ends the run."""
@@ -208,15 +220,16 @@ class Runner:
         if isinstance(effect, Confirm):
             await self.take(await self.account())
         elif isinstance(effect, Change):
-            self.venue.change(effect.client_id, self.desk.state.now_ns, effect.amend)
+            self.venue.change(effect.client_id, effect.ts_ns, effect.amend)
         elif is_durable or effect.order.purpose is Purpose.FLATTEN:
-            await self._send(effect.order)
+            await self.send(effect.order)
         else:
             reason = "not sent: its record is not on disk"
             rejected = OrderRejected(ts_ns=self._now_ns(), client_id=effect.order.client_id, reason=reason)
             await self.take(rejected)
 
-    async def _send(self, order: Order) -> None:
+    async def send(self, order: Order) -> None:
+        """Hand a durable order to the venue, and say so in the record first."""
         now_ns = self._now_ns()
         await self.take(OrderSent(ts_ns=now_ns, client_id=order.client_id))
         self.venue.send(order, now_ns)

@@ -21,12 +21,12 @@ _CHECK = "import sys; from arro3.io import read_ipc; [batch.num_rows for batch i
 
 
 def arrow_batches(path: Path) -> Iterator[RecordBatch]:
-    """The batches of a feather file; raises `UsageFault` when it is damaged."""
-    _check(path)
+    """The batches of a feather file that `check_arrow` has let pass."""
     yield from read_ipc(path)
 
 
-def _check(path: Path) -> None:
+def check_arrow(path: Path) -> None:
+    """Raise `UsageFault` when a feather file cannot be read to its end."""
     command = [sys.executable, "-I", "-c", _CHECK, str(path.resolve())]
     try:
         found = subprocess.run(command, capture_output=True, timeout=CHECK_TIMEOUT_S, check=False)  # noqa: S603 - our own text

@@ -12,7 +12,7 @@ import msgspec
 
 from agora.domain.errors import UsageFault
 from agora.domain.instruments import KNOWN_INSTRUMENTS
-from agora.venues.import_arrow import arrow_batches
+from agora.venues.import_arrow import arrow_batches, check_arrow
 from agora.venues.import_candles import TIME_COLUMNS, floats_of
 from agora.venues.import_rows import FILE_BYTES_MAX, BadRow, lines_of
 from agora.venues.recording import is_sealed
@@ -105,6 +105,7 @@ def _parquet_source(path: Path) -> Source:
 
 
 def _arrow_source(path: Path) -> Source:
+    check_arrow(path)
     batch = next(arrow_batches(path), None)
     names = set() if batch is None else set(batch.schema.names)
     if batch is None or not names & set(TIME_COLUMNS) or not {"open", "high", "low", "close", "volume"} <= names:

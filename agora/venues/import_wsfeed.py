@@ -69,7 +69,6 @@ class BinanceFeed:
         self._depth = msgspec.json.Decoder(_Depth)
         self._quote = msgspec.json.Decoder(_BookTicker)
         self._trade = msgspec.json.Decoder(_Trade)
-        self._channels = {"depth": self._on_depth, "bookTicker": self._on_quote, "trade": self._on_trade}
 
     def parse(self, line: bytes, place: str) -> list[RecordedEvent]:
         """The events of one line; raises `BadRow`."""
@@ -79,13 +78,16 @@ class BinanceFeed:
             envelope = self._envelope.decode(body)
             if envelope.snapshot_id is not None:
                 return self._on_snapshot(envelope, ts_ns)
-            channel = envelope.stream.split("@", 2)[1:2]
-            on_channel = self._channels.get(channel[0]) if channel else None
-            if on_channel is None:
-                raise BadRow(Reason.UNKNOWN_MESSAGE, f"stream {envelope.stream[:40]!r}")
-            return on_channel(bytes(envelope.data), ts_ns=ts_ns, place=place)
+            channel, text = envelope.stream.partition("@")[2], bytes(envelope.data)
+            if channel == "bookTicker":
+                return self._on_quote(text, ts_ns=ts_ns)
+            if channel == "trade":
+                return self._on_trade(text, ts_ns=ts_ns)
+            if channel.partition("@")[0] == "depth":
+                return self._on_depth(text, ts_ns=ts_ns, place=place)
         except _UNDECODABLE as fault:
             raise BadRow(Reason.UNPARSABLE, str(fault)[:80]) from None
+        raise BadRow(Reason.UNKNOWN_MESSAGE, f"stream {envelope.stream[:40]!r}")
 
     def finish(self) -> list[RecordedEvent]:
         """The gap of a book that never had a snapshot."""
@@ -114,7 +116,7 @@ class BinanceFeed:
         update = Update(message.first_id, message.last_id, message.previous_id, levels)
         return [*self._chain.update(update, ts_ns=ts_ns, place=place)]
 
-    def _on_quote(self, text: bytes, *, ts_ns: int, place: str) -> list[RecordedEvent]:
+    def _on_quote(self, text: bytes, *, ts_ns: int) -> list[RecordedEvent]:
         self._tally.message("bookTicker")
         message, steps = self._quote.decode(text), self._steps
         quote = MarketQuote(
@@ -128,7 +130,7 @@ class BinanceFeed:
         self._accept(message.symbol, ts_ns)
         return [quote]
 
-    def _on_trade(self, text: bytes, *, ts_ns: int, place: str) -> list[RecordedEvent]:
+    def _on_trade(self, text: bytes, *, ts_ns: int) -> list[RecordedEvent]:
         self._tally.message("trade")
         message = self._trade.decode(text)
         check_order_type(message.order_type, message.price)

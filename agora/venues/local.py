@@ -6,6 +6,7 @@ Every draw comes from one generator with the run's seed; the n-th event is the s
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
 from collections.abc import Iterator
@@ -185,24 +186,26 @@ def history(market: LocalMarket, *, end_ns: int) -> tuple[list[MarketCandle], fl
     return candles, price
 
 
+def live_events(market: LocalMarket, *, after: int) -> Iterator[tuple[int, MarketEvent]]:
+    """The live stream from the end of the warm-up bars on, without the first `after` events."""
+    price = history(market, end_ns=0)[1]
+    settings = msgspec.structs.replace(market.settings, start_price=price)
+    return itertools.islice(local_events(settings, market.instrument, market.seed), after, None)
+
+
 class LocalFeed:
     """The local market on the run's clock (port `Feed` of the paper venue). `after`: events a resumed run has had."""
 
     is_paced = True
 
     def __init__(self, market: LocalMarket, clock: Clock, *, after: int = 0) -> None:
-        settings, instrument, seed = market.settings, market.instrument, market.seed
         self._clock = clock
         start_ns = clock.now_ns()
         self._ready: deque[Event] = deque()
         self._ready.append(FeedConnected(ts_ns=start_ns, source="local"))
-        bars, price = history(market, end_ns=start_ns)
         if after == 0:
-            self._ready.extend(bars)
-        live = msgspec.structs.replace(settings, start_price=price)
-        self._stream = local_events(live, instrument, seed)
-        for _ in range(after):
-            next(self._stream)
+            self._ready.extend(history(market, end_ns=start_ns)[0])
+        self._stream = live_events(market, after=after)
         self._head = next(self._stream)
         self._anchor_ns = start_ns - self._head[0] * TICK_NS
 

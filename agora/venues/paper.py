@@ -219,6 +219,8 @@ class PaperMachine:
         number = self._numbers.get(client_id)
         if number is None:
             return
+        if amend is None and any(each.number == number and each.what == "cancel" for each in self._arrivals):
+            return  # Asked for again after a restart: one cancel is on its way already.
         known = self._known[number]
         known.changes += 1
         what = "cancel" if amend is None else "amend"
@@ -251,11 +253,11 @@ class PaperMachine:
         return events
 
     def _arrive(self, arrival: _Arrival, now_ns: int, events: list[Event]) -> None:
-        if arrival.number not in self._known:
-            return  # A cancel or amendment of an order that ended while it travelled.
         book = self._books[arrival.instrument]
         rows, due_ns = self._rows, arrival.due_ns
         self._tell(arrival.instrument, fills.advance(book, rows, due_ns), now_ns=now_ns, events=events)
+        if arrival.number not in self._known:
+            return  # A cancel or amendment of an order that ended while it travelled.
         if arrival.what == "place":
             count = fills.arrive(book, rows, due_ns, arrival.number, *arrival.facts)
         elif arrival.what == "cancel":

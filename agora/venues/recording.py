@@ -33,7 +33,7 @@ from agora.domain.instruments import Instrument
 
 METADATA_KEY = "agora.recording"
 FORMAT_VERSION = 1
-BATCH_ROWS = 8_192  # decoded to structs this is about 2 MB
+BATCH_ROWS = 2_048  # decoded to structs this is about half a megabyte; larger batches cost memory, not time
 GROUP_ROWS = 32_768  # a group is what the writer holds; 17 columns of it are at most 5 MB
 HASHED_AT_A_TIME_BYTES = 1024**2
 SOURCES_MAX = 1_000  # files merged into one recording: a file per day for almost three years
@@ -280,10 +280,8 @@ class Recording:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        metadata = open_arrow(path, "parquet").schema.metadata_str
-        text = metadata.get(METADATA_KEY)
-        if text is None:
-            raise UsageFault(f"{path}: a Parquet file, but not a recording (no {METADATA_KEY!r} in its metadata)")
+        _check_seal(path)
+        text = read_parquet(path).schema.metadata_str.get(METADATA_KEY, "")
         try:
             self.facts = msgspec.json.decode(text, type=RecordingFacts)
         except (msgspec.MsgspecError, ValueError) as fault:

@@ -50,7 +50,7 @@ class Answer:
 
 
 def call(home: Path, words: Sequence[str], environment: Mapping[str, str | None] | None = None) -> Answer:
-    """Run `agora` with these words; faults become messages and exit codes as `agora.cli.common.guarded` does."""
+    """Run `agora` with these words; faults become messages and exit codes as `agora.cli.shared.guarded` does."""
     settings = {"AGORA_HOME": str(home), "JSON_LOGS": None, **(environment or {})}
     # A wide terminal, so that no message is broken in the middle of what a test looks for.
     settings |= {"COLUMNS": "300", "TERM": "dumb"}

@@ -67,6 +67,16 @@ class SimDisk:
             other._files[name] = other._durable_files[name] = File(bytearray(content), content)
         return other
 
+    def die(self) -> None:
+        """The machine stops now: from here on every operation raises `Crashed`."""
+        self._faults = Faults(crash_at=1)
+        self.operations += 1
+
+    def durable(self, name: str) -> bytes:
+        """The bytes of a file that survive any crash; empty when its name is not safe yet."""
+        file = self._durable_files.get(name)
+        return b"" if file is None else file.durable
+
     def damage(self, name: str, content: bytes) -> None:
         """Put any bytes into a file, as a failing medium or a stranger would."""
         self._files[name] = self._durable_files[name] = File(bytearray(content), content)
@@ -107,9 +117,9 @@ class SimDisk:
         self._unsynced_names = []
         self.syncs.append(".")
 
-    def read(self, name: str, *, size_max: int = -1) -> bytes:
+    def read(self, name: str, *, size_max: int = -1, offset: int = 0) -> bytes:
         """The bytes as the running system sees them."""
-        content = bytes(self._file(name).content)
+        content = bytes(self._file(name).content[offset:])
         return content if size_max < 0 else content[:size_max]
 
     def rename(self, source: str, target: str) -> None:

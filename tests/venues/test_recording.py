@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from arro3.core import Array, DataType, RecordBatch
+from arro3.io import write_parquet
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -134,18 +136,24 @@ def test_a_recording_cut_short_is_refused_in_words(tmp_path: Path, kept_bytes: i
 
 
 @given(place=st.integers(0, 10**6), byte=st.integers(0, 255))
-def test_a_changed_byte_never_escapes_as_another_error(
+def test_a_changed_byte_is_found_before_anything_is_read(
     place: int, byte: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Damage is either harmless or a usage fault, wherever it is."""
+    """Wherever the damage is, the file is refused: the library that reads Parquet never sees it."""
     path = tmp_path_factory.mktemp("recording") / "a.parquet"
     rates = [MarketFundingRate(ts_ns=ts_ns, instrument="BTCUSDT", rate_ppb=ts_ns) for ts_ns in range(100)]
     write_recording(path, rates, origin=ORIGIN)
     content = bytearray(path.read_bytes())
-    content[place % len(content)] = byte
+    place %= len(content)
+    content[place] = byte if content[place] != byte else byte ^ 1
     path.write_bytes(content)
-    try:
-        events = list(Recording(path).events())
-    except UsageFault:
-        return
-    assert len(events) <= 100
+    with pytest.raises(UsageFault, match=r"a\.parquet"):
+        Recording(path)
+
+
+def test_a_parquet_file_of_others_is_refused(tmp_path: Path) -> None:
+    """Parquet without our seal is no recording, whatever its columns are."""
+    path = tmp_path / "a.parquet"
+    write_parquet(RecordBatch.from_pydict({"ts_ns": Array([1], type=DataType.int64())}), path)
+    with pytest.raises(UsageFault, match="not a recording"):
+        Recording(path)

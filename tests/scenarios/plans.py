@@ -1,0 +1,43 @@
+"""Which crashes a seed means: how many, at which disk operation or moment, how long the machine stays down."""
+
+from __future__ import annotations
+
+import random
+
+from tests.scenarios.harness import Crash, Setup, Story, Teller
+
+# One of the lives of a 20 s story makes about this many disk operations.
+OPERATIONS_MAX = 420
+# Funding each three seconds: every story holds positions through some settlements.
+INSTRUMENT = {"funding_interval_s": 3}
+
+
+def setup_of(seed: int, *, seconds: float = 20) -> Setup:
+    """The run of a seed."""
+    return Setup(
+        seed=seed,
+        seconds=seconds,
+        pairs=("local.funding_rate_ppb=3000000" if seed % 2 else "local.funding_rate_ppb=-2000000",),
+        instrument=INSTRUMENT,
+    )
+
+
+def crashes_of(seed: int, *, seconds: float = 20) -> list[Crash]:
+    """One to four crashes, at disk operations and at moments, some of them while the run is being taken up."""
+    draw = random.Random(seed)
+    return [_crash(draw, seconds) for _ in range(draw.randint(1, 4))]
+
+
+def _crash(draw: random.Random, seconds: float) -> Crash:
+    down_s = draw.choice((0.05, 1.0, 40.0))
+    chance = draw.random()
+    if chance < 0.2:
+        return Crash(operation=draw.randint(1, 25), down_s=down_s)
+    if chance < 0.6:
+        return Crash(operation=draw.randint(1, OPERATIONS_MAX), down_s=down_s)
+    return Crash(after_s=draw.random() * seconds * 0.7, down_s=down_s)
+
+
+def tell(seed: int) -> Story:
+    """The whole story of a seed."""
+    return Teller(setup_of(seed), crashes_of(seed)).play()
