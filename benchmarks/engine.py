@@ -93,14 +93,14 @@ def seeded_recordings(ticks: Path, candles: Path) -> None:
     write_recording(
         ticks,
         (msgspec.structs.replace(event, ts_ns=start_ns + tick * TICK_NS) for tick, event in stream),
-        Origin(instruments=(instrument,), interval_s=0, sources=()),
+        origin=Origin(instruments=(instrument,), interval_s=0, sources=()),
     )
     market = LocalMarket(settings=settings, instrument=instrument, seed=1, interval_s=60)
     bars, _ = history(market, end_ns=start_ns)
     write_recording(
         candles,
         (msgspec.structs.replace(bar, is_history=False) for bar in bars),
-        Origin(instruments=(instrument,), interval_s=60, sources=()),
+        origin=Origin(instruments=(instrument,), interval_s=60, sources=()),
     )
 
 

@@ -55,7 +55,6 @@ ASYNC_HOMES = (
 BROAD_EXCEPT_HOMES: Mapping[str, str] = {
     "agora/session/lifetime.py": "the edge of a run: whatever breaks, the run ends in order and says so",
     "agora/journal/replay.py": "a replay must meet the same fault of the step as the run did, and go on as it did",
-    "agora/journal/writer.py": "the edge of the writer's thread: what ends it must reach those who wait for the disk",
     "agora/venues/recording.py": "the reader's library raises its own kinds of errors for damaged files",
 }
 

@@ -109,9 +109,9 @@ def on_reconcile(desk: Desk, event: Reconcile) -> None:
         left += [f"open order {client_id}" for client_id in event.open_client_ids]
         _end(desk, (*left, *differences))
         return
+    orders.cancel_again(desk, event.open_client_ids)
     if differences:
         begin(desk, "desync")
-    orders.cancel_again(desk, event.open_client_ids)
 
 
 def _differences(state: State, event: Reconcile) -> tuple[str, ...]:

@@ -240,11 +240,16 @@ def on_report(desk: Desk, event: OrderReport) -> None:
 
 def _move(desk: Desk, order: Order, status: OrderStatus) -> None:
     """Give an order its new status and keep it where orders of that status live."""
+    state = desk.state
     order.status = status
-    order.changed_ts_ns = desk.state.now_ns
-    if not order.is_open and desk.state.working.pop(order.client_id, None) is not None:
-        desk.state.closed.append(order)
-        del desk.state.closed[:-CLOSED_ORDERS_KEPT]
+    order.changed_ts_ns = state.now_ns
+    if order.is_open and order.client_id not in state.working:
+        # A part of an order that was thought rejected has filled: the rest of it is alive and must count.
+        state.closed.remove(order)
+        state.working[order.client_id] = order
+    elif not order.is_open and state.working.pop(order.client_id, None) is not None:
+        state.closed.append(order)
+        del state.closed[:-CLOSED_ORDERS_KEPT]
 
 
 def on_amended(desk: Desk, event: OrderAmended) -> None:

@@ -182,12 +182,11 @@ def _ask(desk: Desk, event: TraderEvent) -> None:
         proposal = trader.decide(view, event)
         if proposal is None or not is_live:
             continue
-        symbol = event.instrument if isinstance(event, MarketCandle) else ""
         desk.record(
             Decision(
                 ts_ns=state.now_ns,
                 trader=trader.name,
-                instrument=symbol,
+                instrument=event.instrument,
                 action=proposal.action,
                 reason=proposal.reason,
                 intents=proposal.intents,

@@ -33,8 +33,9 @@ async def reconcile(runner: Runner) -> None:
 async def _settle_planned(runner: Runner, at_venue: set[str]) -> None:
     """What was decided and has not left: protection and flattening leave now, the rest is stale and ends here."""
     state = runner.desk.state
+    is_durable = await runner.make_durable()
     for order in [order for order in state.working.values() if order.status is OrderStatus.PLANNED]:
-        if order.purpose is Purpose.FLATTEN or _is_missing_protection(state, order, at_venue):
+        if order.purpose is Purpose.FLATTEN or (is_durable and _is_missing_protection(state, order, at_venue)):
             await runner.send(order)
         else:
             now_ns = max(runner.clock.now_ns(), state.now_ns)

@@ -133,6 +133,8 @@ class Runner:
         # While a crashed run is taken up only cancels and amendments leave: an order planned then was decided
         # before the venue has told what we hold, so it stays planned, and the reconciliation ends it.
         self.is_taking_up = False
+        self._leaving: list[Leaving] = []
+        self._is_performing = False
 
     async def run(self, controls: Controls, keeper: Keeper, *, poll_ns: int = POLL_NS) -> None:
         """Until the state has ended. A journal that fails closes the run, flat if the venue lets it."""
@@ -168,9 +170,10 @@ class Runner:
 
         Nothing leaves and no time passes between them: what the venue said at one moment stays one moment.
         """
-        leaving = [effect for event in events for effect in self._apply(event)]
-        if leaving:
-            await self.perform(leaving)
+        for event in events:
+            self._leaving += self._apply(event)
+        if self._leaving and not self._is_performing:
+            await self._perform()
 
     def _apply(self, event: Event) -> Sequence[Leaving]:
         """Record an event and step; returns what has to leave."""
@@ -198,12 +201,22 @@ class Runner:
         """Put an event into the journal, order events with their readable facts."""
         self.journal.append(event, order_facts(self.desk, event) if isinstance(event, _ORDER_EVENTS) else None)
 
-    async def perform(self, leaving: list[Leaving]) -> None:
-        """Let effects leave once everything before them is durable."""
-        is_durable = await self.make_durable()
-        for effect in leaving:
-            if isinstance(effect, Change) or not self.is_taking_up:
-                await self._let_leave(effect, is_durable=is_durable)
+    async def _perform(self) -> None:
+        """Let effects leave, first decided first, once everything before them is durable.
+
+        What follows from sending waits for its turn: a cancel never overtakes the order it is about.
+        """
+        self._is_performing = True
+        try:
+            while self._leaving:
+                is_durable = await self.make_durable()
+                turn, self._leaving = self._leaving, []
+                for effect in turn:
+                    if isinstance(effect, Change) or not self.is_taking_up:
+                        await self._let_leave(effect, is_durable=is_durable)
+        finally:
+            self._is_performing = False
+            self._leaving = []
 
     async def make_durable(self) -> bool:
         """Make everything durable; False when the disk is dead, which ends the run."""

@@ -37,6 +37,7 @@ FAULTS_NAMED_MAX = 10_000  # per file; the rest of a file that is all faults add
 STEP_TOLERANCE = 1e-6  # of a tick: what a float64 of a price needs, far below half a tick
 FITTING_SHARE_MIN = 0.99  # prices on the tick; below it the tick is not this market's
 DISAGREEING_MIN = 10  # so many may differ in any case: corrections of single bars happen
+STALE_SHARE_MAX = 0.1  # of the rows; beyond it the file is not in order at all, and nothing tells which rows are wrong
 DISAGREEING_SHARE_MAX = 0.01  # of overlapping candles; beyond it the files are of different markets
 INTERVAL_S_MAX = 86_400  # a day is the longest that is traded on, and weeks do not begin with the epoch
 HOUR_NS = 3_600 * NS_PER_S
@@ -224,7 +225,10 @@ def _float(text: str) -> float:
 
 
 def check_order(raw: RawCandles) -> None:
-    """Sort the rows by time; those against the direction of the file are stale: dropped, as are repeats."""
+    """Sort the rows by time; those against the direction of the file are stale: dropped, as are repeats.
+
+    Raises `UsageFault` when the file has no direction.
+    """
     in_time = (raw.start_ns >= FIRST_TIME_NS) & (raw.start_ns <= LAST_TIME_NS)
     raw.drop(~in_time, Reason.ABSURD_TIME)
     steps = np.sign(np.diff(raw.start_ns))
@@ -232,7 +236,10 @@ def check_order(raw: RawCandles) -> None:
     if is_newest_first:
         raw.start_ns, raw.values, raw.rows = raw.start_ns[::-1], raw.values[::-1], raw.rows[::-1]
     if (np.diff(raw.start_ns) < 0).any():
-        raw.drop(~_longest_rise(raw.start_ns), Reason.OUT_OF_ORDER)
+        stale = ~_longest_rise(raw.start_ns)
+        if stale.sum() > max(DISAGREEING_MIN, len(stale) * STALE_SHARE_MAX):
+            raise UsageFault(f"{raw.name}: {stale.sum()} of {len(stale)} rows are out of order: sort it by time")
+        raw.drop(stale, Reason.OUT_OF_ORDER)
     repeats = np.zeros(len(raw.start_ns), dtype=np.bool_)
     repeats[1:] = np.diff(raw.start_ns) == 0
     same = np.ones(len(repeats), dtype=np.bool_)

@@ -127,8 +127,8 @@ class _Arrival(msgspec.Struct, array_like=True):
     facts: tuple[int, ...] = ()
 
     def __lt__(self, other: _Arrival) -> bool:
-        """Order of arrival."""
-        return (self.due_ns, self.sequence) < (other.due_ns, other.sequence)
+        """Order of arrival; of those that arrive at one moment orders come before changes of orders."""
+        return (self.due_ns, self.what != "place", self.sequence) < (other.due_ns, other.what != "place", other.sequence)
 
 
 class _Known(msgspec.Struct):
@@ -235,6 +235,8 @@ class PaperMachine:
         if settings.latency_model == "uniform":
             second = settings.latency_ms_max * NS_PER_MS
         latency_ns = order_latency_ns(self._seed, draw, model=_MODELS[settings.latency_model], a=first_ns, b=second)
+        # Nothing arrives at the moment it leaves: so it can never come before what else happened at that moment.
+        latency_ns = max(latency_ns, 1)
         self._sequence += 1
         symbol = self._known[number].instrument
         arrival = _Arrival(ts_ns + latency_ns, self._sequence, ts_ns, symbol, number, what, facts)

@@ -58,6 +58,12 @@ def link(name: str, kind: bytes) -> tarfile.TarInfo:
     return member
 
 
+def linked(path: Path, kind: bytes) -> Path:
+    """An archive whose manifest lists an empty file where a link stands: names and sizes agree."""
+    listed = {"files": [entry("config.json", b"")]}
+    return forged(path, manifest=listed, members=[link("config.json", kind)])
+
+
 @pytest.mark.requirement("B57")
 def test_a_run_comes_back_byte_for_byte_in_another_home(home: Path, tmp_path: Path) -> None:
     """Every file but the lock, readable by its owner only; links and half-written files stay behind."""
@@ -128,9 +134,9 @@ REFUSED: tuple[tuple[str, str, Forgery], ...] = (
     ("absolute name", "manifest", lambda p: forged(p, manifest={"files": [entry("/etc/x", CONFIG)]})),
     ("climbing run", "manifest", lambda p: forged(p, manifest={"run": "../../x"})),
     ("run named latest", "manifest", lambda p: forged(p, manifest={"run": "latest"})),
-    ("symbolic link", "where the manifest", lambda p: forged(p, members=[link("config.json", tarfile.SYMTYPE)])),
-    ("hard link", "where the manifest", lambda p: forged(p, members=[link("config.json", tarfile.LNKTYPE)])),
-    ("device", "where the manifest", lambda p: forged(p, members=[link("config.json", tarfile.CHRTYPE)])),
+    ("symbolic link", "where the manifest", lambda p: linked(p, tarfile.SYMTYPE)),
+    ("hard link", "where the manifest", lambda p: linked(p, tarfile.LNKTYPE)),
+    ("device", "where the manifest", lambda p: linked(p, tarfile.CHRTYPE)),
     ("one file more", "more than", lambda p: forged(p, members=[plain("config.json"), plain("extra")])),
     ("one file less", "missing", lambda p: forged(p, members=[])),
     ("the same twice", "manifest", lambda p: forged(p, manifest={"files": [entry("config.json", CONFIG)] * 2})),

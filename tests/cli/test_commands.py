@@ -54,7 +54,7 @@ def test_an_unknown_run_is_a_usage_fault_that_names_what_there_is(home: Path, co
 
 
 @pytest.mark.requirement("B54")
-@pytest.mark.parametrize("name", ["..", ".", "../outside", "a/../../outside", "runs/../../outside", "", "\x00"])
+@pytest.mark.parametrize("name", ["..", ".", "../outside", "../a", "a/../../outside", "\x00"])
 @pytest.mark.parametrize("command", ["status", "runs archive", "stop"])
 def test_a_name_that_leads_out_of_the_runs_folder_is_refused(home: Path, command: str, name: str) -> None:
     """Only a run's name, or a folder that is a run, is accepted; the file outside is neither shown nor touched."""
@@ -64,6 +64,7 @@ def test_a_name_that_leads_out_of_the_runs_folder_is_refused(home: Path, command
     (outside / "secret").write_text("s3cret")
     said = call(home, [*command.split(), name])
     assert said.code == 2
+    assert said.err.startswith("no run ")
     assert "s3cret" not in said.out + said.err
     assert sorted(path.name for path in outside.iterdir()) == ["secret"]
 

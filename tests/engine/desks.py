@@ -179,10 +179,10 @@ class Play:
         """All records of that kind."""
         return [event for event in self.journal if isinstance(event, kind)]
 
-    def place(self, intent: Place, *, answered: bool = True) -> Order:
+    def place(self, intent: Place, *, answered: bool = True, after_s: float = 60) -> Order:
         """Let the trader place an order at the next bar; the venue has it, unless told otherwise."""
         self.trader.script.insert(0, intent)
-        self.candle()
+        self.candle(after_s=after_s)
         order = next(iter(self.sent()))
         for each in self.sent():
             self.tell(OrderSent, client_id=each.client_id)

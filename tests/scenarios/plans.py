@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 
 from tests.scenarios.harness import Crash, Setup, Story, Teller
 
@@ -41,3 +42,18 @@ def _crash(draw: random.Random, seconds: float) -> Crash:
 def tell(seed: int) -> Story:
     """The whole story of a seed."""
     return Teller(setup_of(seed), crashes_of(seed)).play()
+
+
+def main(arguments: list[str]) -> None:
+    """Tell one seed again and say what was found: `python -m tests.scenarios.plans SEED`."""
+    from tests.scenarios.checks import violations  # noqa: PLC0415 - the checks know the plans' harness
+
+    seed = int(arguments[0])
+    story = tell(seed)
+    sys.stdout.write(f"seed {seed}: {setup_of(seed)}\n{crashes_of(seed)}\n{story.ended()}\n")
+    for name, sentences in violations(story).items():
+        sys.stdout.write("\n".join([f"{name}:", *(f"  {sentence}" for sentence in sentences)]) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -100,14 +100,11 @@ def test_newest_first_with_a_stale_row_is_sorted_and_the_stale_row_named(tmp_pat
     assert times == sorted(times)
 
 
-def test_a_shuffled_file_names_what_it_drops(tmp_path: Path) -> None:
-    """Whatever the order, what passes is in order of time and the rest is counted as out of order."""
+def test_a_shuffled_file_is_refused(tmp_path: Path) -> None:
+    """Without a direction nothing tells which rows are stale; dropping most of them would not be an import."""
     rows = candle_rows(60)
-    shuffled = [rows[place * 7 % 60] for place in range(60)]
-    events = events_of(candle_file(tmp_path, shuffled))
-    times = [event.ts_ns for event in events if isinstance(event, MarketCandle)]
-    assert times == sorted(times)
-    assert len(times) + faults_of(events).count("out_of_order") == 60
+    with pytest.raises(UsageFault, match="sort it by time"):
+        events_of(candle_file(tmp_path, [rows[place * 7 % 60] for place in range(60)]))
 
 
 def test_repeated_rows_are_duplicates_and_contradicting_ones_are_none(tmp_path: Path) -> None:

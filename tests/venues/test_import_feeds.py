@@ -139,6 +139,13 @@ def test_a_bad_depth_message_breaks_the_chain(tmp_path: Path) -> None:
     assert faults_of(events_of(feed.file(tmp_path), symbol="BTCUSDT")) == ["not_positive", "broken_chain"]
 
 
+def test_a_depth_message_out_of_order_breaks_the_chain(tmp_path: Path) -> None:
+    """It is not applied at a time that has passed, so the book lacks it from then on."""
+    feed = Feed().snapshot().update("91.0").update("92.0").trade(1).update("93.0")
+    feed.lines[2], feed.lines[3] = feed.lines[3], feed.lines[2]
+    assert faults_of(events_of(feed.file(tmp_path), symbol="BTCUSDT")) == ["out_of_order", "broken_chain"]
+
+
 def test_faults_before_the_first_good_line_have_its_time(tmp_path: Path) -> None:
     """A line that cannot be read has no time of its own; the recording still begins with the first good one."""
     feed = Feed()

@@ -1,0 +1,1 @@
+"""Whole runs: crashes, faults, planted bugs, real processes."""
