@@ -301,7 +301,7 @@ _SET = re.compile(r"([a-z_]+\.[a-z_0-9]+)=(.*)", re.DOTALL)
 
 def flag_layer(named: Mapping[str, Any], pairs: list[str]) -> Layer:
     """Flags of their own (`None`: not given) and `--set section.key=value` pairs."""
-    values = {key: value for key, value in named.items() if value is not None and value != [] and value != ()}
+    values = {key: value for key, value in named.items() if value is not None and value not in ([], ())}
     for pair in pairs:
         match = _SET.fullmatch(pair)
         if match is None:

@@ -71,7 +71,7 @@ class Reader:
     def does(self, example: Example) -> Answer:
         """Run a line: a plain `agora` here, anything else as a shell would."""
         words = shlex.split(example.command)
-        if words[0] == "agora" and "$" not in example.command:
+        if words[0] == "agora" and not set(example.command) & set("$|<>"):
             with contextlib.chdir(self.folder):
                 return call(self.folder / "home", words[1:])
         done = subprocess.run(

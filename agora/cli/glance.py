@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from agora.domain.errors import UsageFault
 from agora.session.folder import CONFIG_FILE, LOCK_FILE, is_locked, read_json
 
 REPORT_FILE = "final_report.json"
@@ -21,6 +22,8 @@ ROW_BYTES_MAX = 65_536
 FOLLOW_EVERY_S = 1.0
 
 RUNNING, ENDED, INTERRUPTED = "running", "ended", "interrupted"
+# `agora report` also makes a report of a run that was killed; this is how its residual begins.
+NO_END = "the run did not end in order"
 _REPORT_MEMBERS = (
     *("status", "stopped_reason", "end_detail", "exit_code", "flat", "residual", "duration_s"),
     *("equity_start", "equity_end", "pnl_net", "fees", "funding", "trades"),
@@ -51,16 +54,19 @@ def glance(folder: Path) -> dict[str, Any]:
         "report": None,
     }
     if facts["state"] == ENDED:
-        report = read_json(folder / REPORT_FILE)
+        report = _report_of(folder)
         facts["report"] = {name: report.get(name) for name in _REPORT_MEMBERS}
     return facts
 
 
 def state_of(folder: Path) -> str:
-    """`running` while a process holds the lock; else `ended` with a report, `interrupted` without."""
+    """`running` while a process holds the lock; `ended` once its report tells of an end; else `interrupted`."""
     if is_locked(folder / LOCK_FILE):
         return RUNNING
-    return ENDED if (folder / REPORT_FILE).exists() else INTERRUPTED
+    if not (folder / REPORT_FILE).exists():
+        return INTERRUPTED
+    residual = _report_of(folder).get("residual") or ()
+    return INTERRUPTED if any(str(left).startswith(NO_END) for left in residual) else ENDED
 
 
 def glance_text(facts: dict[str, Any]) -> str:
@@ -77,7 +83,7 @@ def glance_text(facts: dict[str, Any]) -> str:
     elif facts["latest"]:
         lines.append(row_text(facts["latest"]))
     if facts["state"] == INTERRUPTED:
-        lines.append(f"no process runs it and it has no report: agora run --resume {facts['run']}")
+        lines.append(f"no process runs it and it has not ended: agora run --resume {facts['run']}")
     return "\n".join(lines)
 
 
@@ -124,6 +130,14 @@ def newest_row(path: Path) -> dict[str, str] | None:
         return None
     cells = complete[-1].split(",")
     return dict(zip(columns, cells, strict=True)) if len(cells) == len(columns) else None
+
+
+def _report_of(folder: Path) -> dict[str, Any]:
+    """The final report; raises `UsageFault` when it is unreadable."""
+    report = read_json(folder / REPORT_FILE)
+    if not isinstance(report, dict):
+        raise UsageFault(f"{folder / REPORT_FILE} is not a report")
+    return report
 
 
 def _settings_of(folder: Path) -> dict[str, Any]:

@@ -49,7 +49,8 @@ def replay(name: Run = "latest", json: Json = False) -> None:
 
 def _replay_text(facts: dict[str, Any]) -> str:
     if facts["identical"]:
-        return f"identical: {facts['records']} records, {facts['decisions_compared']} decisions, state {facts['state_hash'][:16]}"
+        counts = f"{facts['records']} records, {facts['decisions_compared']} decisions"
+        return f"identical: {counts}, state {facts['state_hash'][:16]}"
     return "DIVERGED " + "\n  ".join(facts["differences"])
 
 

@@ -165,12 +165,19 @@ def outcome_text(report: dict[str, Any]) -> str:
     """A run's outcome in a few lines."""
     flat = "flat" if report["flat"] else "NOT FLAT: " + "; ".join(report["residual"])
     orders = report["orders"]
-    return "\n".join(
-        [
-            f"{report['run_id']}: {report['status']} ({report['stopped_reason']}), {flat}",
-            f"net {report['pnl_net']} = gross {report['pnl_gross']} - fees {report['fees']} + funding {report['funding']}"
-            f"   equity {report['equity_start']} -> {report['equity_end']}",
-            f"trades {report['trades']}  orders {orders['intended']}  fills {orders['filled']}  refused {orders['refused']}"
-            f"  decisions {report['decisions']}  market events {report['market_events']}  malformed {report['malformed']}",
-        ]
+    money = f"gross {report['pnl_gross']} - fees {report['fees']} + funding {report['funding']}"
+    counts = {
+        "trades": report["trades"],
+        "orders": orders["intended"],
+        "fills": orders["filled"],
+        "refused": orders["refused"],
+        "decisions": report["decisions"],
+        "market events": report["market_events"],
+        "malformed": report["malformed"],
+    }
+    lines = (
+        f"{report['run_id']}: {report['status']} ({report['stopped_reason']}), {flat}",
+        f"net {report['pnl_net']} = {money}   equity {report['equity_start']} -> {report['equity_end']}",
+        "  ".join(f"{name} {count}" for name, count in counts.items()),
     )
+    return "\n".join(lines)

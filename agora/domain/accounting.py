@@ -45,7 +45,7 @@ class Ledger(msgspec.Struct):
 
 
 class Position(msgspec.Struct):
-    """A signed position; `cost_units` is the exact money its open lots were bought (or sold) for, same sign as the size."""
+    """A signed position; `cost_units` is the exact money its open lots were bought or sold for, signed as the size."""
 
     size_lots: int = 0
     cost_units: int = 0

@@ -1,4 +1,4 @@
-"""What the engine and the session need from others: small protocols, implemented by traders, limits, venues and clocks."""
+"""What the engine and the session need from others: small protocols, implemented by traders, venues and clocks."""
 
 from __future__ import annotations
 

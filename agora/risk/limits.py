@@ -80,15 +80,19 @@ def _reference_ticks(desk: Desk, place: Place) -> int:
 
 
 def _worst_position_lots(desk: Desk, place: Place) -> int:
-    """The position if this order and every open or unknown order on its side filled completely."""
+    """The position if this order and every open or unknown order on its side filled completely.
+
+    Orders that only reduce may close an opposite position first, so what that position would absorb is not counted on.
+    """
     state = desk.state
-    pending = sum(
-        order.remaining_lots
-        for order in state.working.values()
-        if order.instrument == place.instrument and order.side == place.side and not order.reduce_only
-    )
+    same_side = [
+        order for order in state.working.values() if order.instrument == place.instrument and order.side == place.side
+    ]
+    adding = sum(order.remaining_lots for order in same_side if not order.reduce_only)
+    reducing = sum(order.remaining_lots for order in same_side if order.reduce_only)
     signed = state.holdings[place.instrument].position.size_lots * place.side
-    return max(signed, 0) + pending + place.size_lots if signed >= 0 else signed + pending + place.size_lots
+    start = signed if signed >= 0 else min(0, signed + reducing)
+    return start + adding + place.size_lots
 
 
 def known_instrument(desk: Desk, _: LimitSettings, place: Place) -> str | None:

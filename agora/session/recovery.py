@@ -115,7 +115,7 @@ class MachineReplay:
             self._change(change)
 
     def _change(self, event: OrderCancelIntent | OrderAmendIntent) -> None:
-        """A change leaves after its order, also where both were decided at one moment and recorded before either left."""
+        """A change leaves after its order, also where both were recorded before either left."""
         order = self._desk.state.order(event.client_id)
         if order is not None and order.status is OrderStatus.PLANNED:
             self._early.setdefault(event.client_id, []).append(event)

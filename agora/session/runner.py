@@ -209,8 +209,8 @@ class Runner:
         self._is_performing = True
         try:
             while self._leaving:
-                is_durable = await self.make_durable()
                 turn, self._leaving = self._leaving, []
+                is_durable = await self.make_durable()
                 for effect in turn:
                     if isinstance(effect, Change) or not self.is_taking_up:
                         await self._let_leave(effect, is_durable=is_durable)

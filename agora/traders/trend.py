@@ -7,6 +7,7 @@ run, so no other trader should trade its instruments in the same run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from math import ceil, floor
@@ -67,6 +68,9 @@ class TrendSettings(msgspec.Struct, frozen=True, kw_only=True):
     cost_risk_max: Annotated[
         float, Meta(ge=0.05, le=20.0, description="fees and slippage of a stop-out over the way to the stop")
     ] = 0.5
+    # A sweep pays the spread twice, and its target is where the price was before, not a multiple of the stop: its
+    # reward over risk after costs says more. The bound keeps out those whose stop is nearer than the costs.
+    sweep_cost_risk_max: Annotated[float, Meta(ge=0.05, le=20.0, description="the same for a sweep")] = 0.7
     # What the paper fills take around the price where no quotes are known; a stop in a fast market pays it too.
     slippage_bps: Annotated[
         float, Meta(ge=0.0, le=100.0, description="slippage expected of each market order, bps of its price")
@@ -161,17 +165,16 @@ class Setup(msgspec.Struct):
         to_stop = fees(exit_ticks=self.stop_ticks) + slip * (1 if is_maker else 2)
         return to_target, to_stop
 
-    def reward_risk(self, instrument: Instrument, *, slippage_bps: float) -> float:
-        """What the target pays over what the stop costs, both after fees and slippage; negative: it pays nothing."""
+    def ratios(self, instrument: Instrument, *, slippage_bps: float) -> tuple[float, float]:
+        """Reward over risk after fees and slippage (negative: the target pays nothing), and costs over price risk.
+
+        A stop on the entry itself risks nothing but the costs: the second is infinite then.
+        """
         to_target, to_stop = self.costs_units(instrument, slippage_bps=slippage_bps)
         unit = instrument.tick_lot_units
         reward = self.side * (self.target_ticks - self.entry_ticks) * unit - to_target
-        return reward / (self.risk_ticks * unit + to_stop)
-
-    def cost_risk(self, instrument: Instrument, *, slippage_bps: float) -> float:
-        """Costs of a stop-out over the way to the stop."""
-        _, to_stop = self.costs_units(instrument, slippage_bps=slippage_bps)
-        return to_stop / (self.risk_ticks * instrument.tick_lot_units)
+        risk = self.risk_ticks * unit
+        return reward / (risk + to_stop), to_stop / risk if risk > 0 else math.inf
 
     def order(self, symbol: str, *, size_lots: int, expire_ts_ns: int) -> Place:
         """The entry with its stop and target: a limit that expires for a pullback, else a market order."""
@@ -291,18 +294,17 @@ class Trend:
             return Proposal(action="hold", reason=refusal, features=features)
         for setup in find_setups(candle, reading, settings=self._settings):
             slippage_bps = self._settings.slippage_bps
-            reward_risk = setup.reward_risk(instrument, slippage_bps=slippage_bps)
-            cost_risk = setup.cost_risk(instrument, slippage_bps=slippage_bps)
-            reason = self._gate(setup, reading, rate_ppb=rate_ppb, ratios=(reward_risk, cost_risk))
+            ratios = setup.ratios(instrument, slippage_bps=slippage_bps)
+            reason = self._gate(setup, reading, rate_ppb=rate_ppb, ratios=ratios)
             lots = 0 if reason else self._size_lots(view, setup, instrument=instrument)
             if lots:
-                features["reward_risk"] = reward_risk
+                features["reward_risk"] = ratios[0]
                 life_ns = self._settings.entry_expiry_bars * candle.interval_s * NS_PER_S
                 place = setup.order(symbol, size_lots=lots, expire_ts_ns=view.now_ns + life_ns)
                 return self._enter(symbol, setup, place=place, features=features)
             # Of two setups that fail, the first explains the decision.
             refusal = refusal or reason or "size_zero"
-            features.setdefault("reward_risk", reward_risk)
+            features.setdefault("reward_risk", ratios[0])
         return Proposal(action="hold", reason=refusal or "no_trend", features=features)
 
     def _not_ready(self, reading: Reading) -> str:
@@ -320,7 +322,7 @@ class Trend:
         reward_risk, cost_risk = ratios
         if reward_risk < settings.reward_risk_min:
             return "reward_too_small"
-        if cost_risk > settings.cost_risk_max:
+        if cost_risk > (settings.sweep_cost_risk_max if setup.name == SWEEP else settings.cost_risk_max):
             return "costs_too_high"
         # The gates come last, so that their reason says that nothing but the funding rate stood in the way.
         if rate_ppb is not None and setup.side is Side.BUY and rate_ppb > settings.funding_long_ppb_max:

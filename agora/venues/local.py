@@ -1,7 +1,7 @@
 """A market that needs no data and no network: a seeded reference price with clustered volatility and a quoted book.
 
 The price follows a stochastic-volatility walk with slow swings of drift, so that it has quiet hours, storms and trends.
-Every draw comes from one generator with the run's seed; the n-th event is the same on every machine and after a restart.
+Every draw comes from one generator with the run's seed; the n-th event is the same everywhere and after a restart.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class ReferencePrice:
 
 
 def local_events(settings: LocalSettings, instrument: Instrument, seed: int) -> Iterator[tuple[int, MarketEvent]]:
-    """The endless stream as (tick number, event with ts_ns 0): a quote each tick, trades between, funding at its times."""
+    """The endless stream as (tick number, event with ts_ns 0): quotes, trades between, funding at its times."""
     walk = ReferencePrice(settings, seed)
     ticks_per_funding = instrument.funding_interval_s * TICKS_PER_S
     tick = 0

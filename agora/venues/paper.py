@@ -77,6 +77,11 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(ge=0, le=1_000_000, description="cancels ahead of us in the queue: 1000000 pro rata, 0 none"),
     ] = 500_000
 
+    def __post_init__(self) -> None:
+        """Refuse a range of latencies that ends before it begins."""
+        if self.latency_model == "uniform" and self.latency_ms_max < self.latency_ms_min:
+            raise ValueError(f"latency_ms_max {self.latency_ms_max} is below latency_ms_min {self.latency_ms_min}")
+
 
 # 256 working orders of one run on one instrument; the order rate limit keeps far below.
 ORDER_CAPACITY = 256
@@ -128,7 +133,11 @@ class _Arrival(msgspec.Struct, array_like=True):
 
     def __lt__(self, other: _Arrival) -> bool:
         """Order of arrival; of those that arrive at one moment orders come before changes of orders."""
-        return (self.due_ns, self.what != "place", self.sequence) < (other.due_ns, other.what != "place", other.sequence)
+        return (self.due_ns, self.what != "place", self.sequence) < (
+            other.due_ns,
+            other.what != "place",
+            other.sequence,
+        )
 
 
 class _Known(msgspec.Struct):
@@ -143,6 +152,7 @@ class _Known(msgspec.Struct):
     filled_lots: int = 0
     fills: int = 0
     changes: int = 0
+    due_ns: int = 0
 
 
 class _Account(msgspec.Struct):
@@ -238,8 +248,10 @@ class PaperMachine:
         # Nothing arrives at the moment it leaves: so it can never come before what else happened at that moment.
         latency_ns = max(latency_ns, 1)
         self._sequence += 1
-        symbol = self._known[number].instrument
-        arrival = _Arrival(ts_ns + latency_ns, self._sequence, ts_ns, symbol, number, what, facts)
+        known = self._known[number]
+        # Messages about one order arrive in the order in which they were sent: no cancel overtakes its order.
+        known.due_ns = max(known.due_ns, ts_ns + latency_ns)
+        arrival = _Arrival(known.due_ns, self._sequence, ts_ns, known.instrument, number, what, facts)
         heapq.heappush(self._arrivals, arrival)
 
     def next_due_ns(self) -> int | None:

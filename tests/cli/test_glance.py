@@ -16,7 +16,8 @@ def test_a_run_is_ended_running_or_interrupted_by_its_lock_and_report(home: Path
     """The lock decides first: a run that is resumed has an old report and is running all the same."""
     ended = stored_run(home, "a")
     stopped = stored_run(home, "b", report=None)
-    assert [glance(ended)["state"], glance(stopped)["state"]] == ["ended", "interrupted"]
+    told = stored_run(home, "c", report={"residual": ["the run did not end in order: …"], "flat": False})
+    assert [glance(run)["state"] for run in (ended, stopped, told)] == ["ended", "interrupted", "interrupted"]
     lock = Lock(ended / LOCK_FILE, "run")
     facts = glance(ended)
     lock.release()
@@ -94,10 +95,13 @@ def test_watching_a_run_that_has_ended_tells_its_end_at_once(home: Path) -> None
     assert "completed (duration)" in call(home, ["watch", "a"]).out
 
 
-def test_a_run_whose_settings_are_damaged_is_a_usage_fault(home: Path) -> None:
+@pytest.mark.parametrize(
+    "file, content", [("config.json", "{"), ("final_report.json", "["), ("final_report.json", "[]")]
+)
+def test_a_run_whose_files_are_damaged_is_a_usage_fault(home: Path, file: str, content: str) -> None:
     """A message with the file's name and exit code 2, no stack trace."""
     folder = stored_run(home, "a")
-    (folder / "config.json").write_text("{")
+    (folder / file).write_text(content)
     said = call(home, ["status", "a"])
     assert said.code == 2
-    assert "config.json" in said.err
+    assert file in said.err

@@ -73,9 +73,7 @@ def book(fills: list[Fill]) -> tuple[Ledger, dict[int, Position], dict[int, Twin
         fee = instrument.fee_units(fill.price_ticks, fill.size_lots, is_maker=fill.is_maker)
         ledger.settle(realised=realised, fee=fee)
         ledger.fund(
-            funding_units(
-                instrument, size_lots=position.size_lots, mark_ticks=fill.price_ticks, rate_ppb=fill.rate_ppb
-            )
+            funding_units(instrument, size_lots=position.size_lots, mark_ticks=fill.price_ticks, rate_ppb=fill.rate_ppb)
         )
         twins.setdefault(fill.place, Twin()).apply(instrument, fill.size_lots, fill.price_ticks)
     return ledger, positions, twins
@@ -113,9 +111,7 @@ def test_closing_everything_realises_what_came_in_and_went_out(fills: list[Fill]
         size = -position.size_lots
         if size:
             flows[place] -= INSTRUMENTS[place].notional_units(price_ticks, size)
-            ledger.settle(
-                realised=position.apply(INSTRUMENTS[place], size_lots=size, price_ticks=price_ticks), fee=0
-            )
+            ledger.settle(realised=position.apply(INSTRUMENTS[place], size_lots=size, price_ticks=price_ticks), fee=0)
         assert (position.size_lots, position.cost_units) == (0, 0)
     assert ledger.realised == sum(flows.values())
 

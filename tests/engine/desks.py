@@ -190,7 +190,9 @@ class Play:
             self.tell(OrderAccepted, client_id=order.client_id, venue_id=f"v-{order.number}")
         return order
 
-    def fill(self, order: Order | str, size: int = 0, price: int = PRICE, *, fee: int = 0, **facts: Any) -> list[Effect]:
+    def fill(
+        self, order: Order | str, size: int = 0, price: int = PRICE, *, fee: int = 0, **facts: Any
+    ) -> list[Effect]:
         """An execution of an order, the rest of it by default."""
         known = self.state.order(order) if isinstance(order, str) else order
         assert known is not None

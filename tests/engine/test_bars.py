@@ -154,9 +154,7 @@ def test_warm_up_bars_are_not_repeated_by_live_ones() -> None:
     st.lists(st.tuples(st.integers(0, 40), st.integers(-50, 50), st.integers(1, 9)), min_size=1, max_size=60),
     st.sampled_from([1, 5, 15, 60]),
 )
-def test_bars_of_any_trades_are_aligned_ordered_and_whole(
-    prints: list[tuple[int, int, int]], interval_s: int
-) -> None:
+def test_bars_of_any_trades_are_aligned_ordered_and_whole(prints: list[tuple[int, int, int]], interval_s: int) -> None:
     """Ends are multiples of the interval and rise; no volume is lost or counted twice; extremes hold their closes."""
     play = Play(interval_s=interval_s, watchdogs={"stale_timeout_s": 3_600})
     for tenths, move, size in prints:

@@ -204,7 +204,7 @@ CAUSES: dict[str, Cause] = {
     "data_end": lambda play: play.tell(FeedEnded),
     "duration": lambda play: play.tell(Timer, 10),
     "stale_data": lambda play: play.tell(Timer, 31),
-    "max_trades": lambda play: (play.hold(1), play.fill(play.place(way_out(lots=1)))),
+    "max_trades": lambda play: (play.hold(1), play.fill(play.place(way_out(lots=1))), play.tell(Timer)),
     "error_burst": lambda play: [play.tell(ErrorSeen, where="x", detail="") for _ in range(20)],
     "desync": lambda play: play.venue_says(cash=1),
     "no_data": lambda play: play.tell(Timer, 31),

@@ -173,7 +173,9 @@ CASES = [
     Case("10 in doubt count", waiting(OrderStatus.UNKNOWN), limit(lots=11), "position_units", UNITS),
     Case("10 rejected are gone", waiting(OrderStatus.REJECTED), limit(lots=20), GOES, UNITS),
     Case("10 cancelled are gone", waiting(OrderStatus.CANCELLED), limit(lots=20), GOES, UNITS),
-    Case("10 on the other side do not help", waiting(OrderStatus.ACCEPTED), limit(Side.SELL, 21), "position_units", UNITS),
+    Case(
+        "10 on the other side do not help", waiting(OrderStatus.ACCEPTED), limit(Side.SELL, 21), "position_units", UNITS
+    ),
     Case("4 filled of 10, the rest counts once", partly_filled, limit(lots=10), GOES, UNITS),
     Case("4 filled of 10, and one lot too many", partly_filled, limit(lots=11), "position_units", UNITS),
     Case("the position's money", holding(300), limit(lots=34), "position_notional"),

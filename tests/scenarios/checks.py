@@ -113,7 +113,7 @@ def ends_flat(story: Story) -> Violations:
 def no_bug_no_desync(story: Story) -> Violations:
     """Neither an exception of ours nor a difference with the venue ended the run."""
     ended = story.ended()
-    if ended is None or ended.exit_code not in (ExitCode.BUG, ExitCode.NOT_FLAT) and ended.reason != "desync":
+    if ended is None or (ended.exit_code not in (ExitCode.BUG, ExitCode.NOT_FLAT) and ended.reason != "desync"):
         return []
     return [f"ended by {ended.reason}, exit {ended.exit_code}: {ended.residual}"]
 
@@ -278,5 +278,3 @@ def violations(story: Story) -> dict[str, Violations]:
     """What every check has found, by its name; empty when all is well."""
     found = {check.__name__: check(story) for check in CHECKS}
     return {name: sentences for name, sentences in found.items() if sentences}
-
-

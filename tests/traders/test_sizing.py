@@ -31,6 +31,7 @@ sizings = st.builds(
     notional_fraction_ppm_max=st.integers(1, PPM),
 )
 prices = st.integers(1, 5_000_000)
+HALF_PERCENT = SizingSettings(risk_fraction_ppm=5_000)
 
 
 @given(instruments, sizings, st.integers(-(10**15), 10**17), prices, prices)
@@ -76,7 +77,7 @@ def test_a_loss_at_the_stop_with_its_fees_stays_inside_the_risk_money(
 )
 def test_sizes_are_as_computed_by_hand(name: str, equity: int, entry: int, stop: int, lots: int) -> None:
     """One row per rule."""
-    found = size_lots(BTC, SizingSettings(), equity_units=equity * MONEY_SCALE, entry_ticks=entry, stop_ticks=stop)
+    found = size_lots(BTC, HALF_PERCENT, equity_units=equity * MONEY_SCALE, entry_ticks=entry, stop_ticks=stop)
     assert found == lots, name
 
 
@@ -102,7 +103,7 @@ def test_a_size_below_the_venues_minimum_is_no_size() -> None:
         )
         lots = size_lots(
             instrument,
-            SizingSettings(),
+            HALF_PERCENT,
             equity_units=10_000 * MONEY_SCALE,
             entry_ticks=1_000_000,
             stop_ticks=990_000,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from dataclasses import dataclass, field
 
@@ -247,7 +248,24 @@ def test_size_comes_from_the_risk_fraction_and_the_distance_of_the_stop() -> Non
 )
 def test_reward_to_risk_is_what_remains_after_fees(setup: Setup, ratio: float) -> None:
     """Maker's fee at a limit entry and at the target, taker's at the rest; by hand."""
-    assert setup.reward_risk(known_instrument("BTCUSDT")) == pytest.approx(ratio, rel=1e-12)
+    found, _ = setup.ratios(known_instrument("BTCUSDT"), slippage_bps=0.0)
+    assert found == pytest.approx(ratio, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "setup, reward_risk, cost_risk",
+    [
+        # 5 bps of 1,000,000 ticks are 500: once at the stop of a limit entry, twice where the entry slips too.
+        (Setup("pullback", Side.BUY, 1_000_000, 990_000, 1_020_000), 19_596 / 11_294, 1_294 / 10_000),
+        (Setup("sweep_and_reclaim", Side.BUY, 1_000_000, 990_000, 1_020_000), 18_696 / 12_194, 2_194 / 10_000),
+        (Setup("pullback", Side.BUY, 1_000_000, 1_000_000, 1_020_000), 19_596 / 1_300, math.inf),
+    ],
+    ids=["limit entry", "market entry", "no way to the stop"],
+)
+def test_market_orders_slip_in_the_ratios(setup: Setup, reward_risk: float, cost_risk: float) -> None:
+    """Slippage is counted for each market order, and costs are measured against the way to the stop."""
+    found = setup.ratios(known_instrument("BTCUSDT"), slippage_bps=5.0)
+    assert found == pytest.approx((reward_risk, cost_risk), rel=1e-12)
 
 
 def test_a_fill_needs_no_answer() -> None:
