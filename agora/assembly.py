@@ -6,7 +6,8 @@ import itertools
 import platform
 import secrets
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,13 @@ from agora.config import (
     DEFAULT_PROFILE,
     INTERVALS_S,
     RISK_PARTS,
+    SECTIONS,
+    TRADERS,
     Config,
-    JournalSettings,
     Layer,
-    RiskSettings,
     RunSettings,
-    environment_layer,
-    file_layer,
-    flag_layer,
     load,
+    load_config,
 )
 from agora.domain.errors import StartFault, UsageFault
 from agora.domain.events import MARKET_TYPES, Event, FeedConnected, RunStarted
@@ -38,70 +37,14 @@ from agora.risk.breakers import BreakerSettings, build_breakers
 from agora.risk.limits import LimitSettings, build_limits
 from agora.risk.watchdogs import WatchdogSettings, build_watchdogs
 from agora.session.clock import ManualClock, PacedClock
-from agora.traders.ema_cross import EmaCross
-from agora.traders.sizing import SizingSettings
-from agora.traders.trend import Trend, TrendSettings
-from agora.venues.local import LocalFeed, LocalMarket, LocalSettings, live_events
-from agora.venues.paper import Feed, PaperMachine, PaperSettings, PaperVenue
+from agora.venues.local import LocalFeed, LocalMarket, live_events
+from agora.venues.paper import Feed, PaperMachine, PaperVenue
+from agora.venues.paper_settings import PaperSettings
 from agora.venues.recorded import RecordedFeed, RecordedSource, open_recording
-
-# To add a trader: one file in traders/, one line here, one test.
-TRADERS: dict[str, Callable[[Config], Trader]] = {
-    "trend": lambda config: Trend(config["trend"], config["sizing"]),
-    "ema_cross": lambda config: EmaCross(config["sizing"]),
-}
-
-SECTIONS: dict[str, type[Any]] = {
-    "run": RunSettings,
-    "risk": RiskSettings,
-    "sizing": SizingSettings,
-    "trend": TrendSettings,
-    "paper": PaperSettings,
-    "local": LocalSettings,
-    "journal": JournalSettings,
-}
 
 # A market without end needs one: ten minutes, the length of `make run`.
 DURATION_MINUTES_DEFAULT = 10.0
 TICK_INTERVAL_S_DEFAULT = 5
-
-
-def load_config(
-    environment: Mapping[str, str],
-    flags: Mapping[str, Any],
-    pairs: list[str],
-    *,
-    file: Path | None = None,
-    profile: str | None = None,
-) -> Config:
-    """The effective settings; raises `ConfigFaults` with every fault. A file may name its profile itself."""
-    layers = []
-    if file is not None:
-        layer = file_layer(file)
-        named = layer.values.get("profile")
-        values = {key: value for key, value in layer.values.items() if key != "profile"}
-        layers.append(Layer(layer.source, values))
-        profile = profile or (str(named) if named is not None else None)
-    layers += [environment_layer(environment), flag_layer(flags, pairs)]
-    config = load(SECTIONS, layers, profile=profile or DEFAULT_PROFILE)
-    _check_meaning(config)
-    return config
-
-
-def _check_meaning(config: Config) -> None:
-    """Faults that no single value shows."""
-    run: RunSettings = config["run"]
-    unknown = [name for name in run.trader if name not in TRADERS]
-    if unknown:
-        raise UsageFault(f"unknown trader {unknown[0]!r}; there are: {', '.join(sorted(TRADERS))}")
-    if run.venue == "recorded" and not run.data:
-        raise UsageFault(
-            "--venue recorded needs --data FILE (a recording, or an original file; see docs/RECORDINGS.md)"
-        )
-    if run.venue != "recorded" and run.data:
-        raise UsageFault(f"--data belongs to --venue recorded, not to --venue {run.venue}")
-    if run.speed != "max" and float(run.speed) <= 0:
-        raise UsageFault(f"--speed {run.speed}: a factor is above 0")
 
 
 class Parts(msgspec.Struct, kw_only=True):
@@ -185,12 +128,19 @@ def build_desk(config: Config, instruments: dict[str, Instrument], *, run_tag: s
         run_tag=run_tag,
         instruments=instruments,
         interval_s=interval_s,
-        traders=tuple(TRADERS[name](config) for name in config["run"].trader),
+        traders=tuple(build_trader(config, name) for name in config["run"].trader),
         checks=build_limits(limits),
         breakers=build_breakers(breakers),
         watchdogs=build_watchdogs(watchdogs),
     )
     return Desk(State(), rules)
+
+
+def build_trader(config: Config, name: str) -> Trader:
+    """The trader of that name, made from its sections of the settings."""
+    kind = TRADERS[name]
+    made: Trader = getattr(import_module(kind.module), kind.class_name)(*(config[part] for part in kind.sections))
+    return made
 
 
 def build_machine(config: Config, instruments: dict[str, Instrument]) -> PaperMachine:
@@ -348,6 +298,21 @@ def _git_commit(folder: Path) -> str:
     return answer.stdout.strip() if answer.returncode == 0 else ""
 
 
-def trader_names() -> Sequence[str]:
-    """All traders, for help and errors."""
-    return sorted(TRADERS)
+__all__ = [
+    "Parts",
+    "assumptions",
+    "build_clock",
+    "build_desk",
+    "build_feed",
+    "build_machine",
+    "build_parts",
+    "build_trader",
+    "build_venue",
+    "config_of",
+    "load_config",
+    "new_run_tag",
+    "open_source",
+    "rebuild",
+    "run_tag_of",
+    "started",
+]

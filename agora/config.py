@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +20,10 @@ from agora.domain.errors import UsageFault
 from agora.risk.breakers import BreakerSettings
 from agora.risk.limits import LimitSettings
 from agora.risk.watchdogs import WatchdogSettings
+from agora.traders.sizing import SizingSettings
+from agora.traders.trend_settings import TrendSettings
+from agora.venues.local import LocalSettings
+from agora.venues.paper_settings import PaperSettings
 
 ENV_PREFIX = "AGORA_"
 ENV_SEPARATOR = "__"
@@ -119,6 +123,31 @@ PROFILES: dict[str, dict[str, Any]] = {
 DEFAULT_PROFILE = "balanced"
 
 
+class TraderKind(msgspec.Struct, frozen=True):
+    """Where a trader's class is and which sections of the settings it is made from."""
+
+    module: str
+    class_name: str
+    sections: tuple[str, ...]
+
+
+# To add a trader: one file in traders/, one line here, one test (and a section, if it has settings of its own).
+TRADERS: dict[str, TraderKind] = {
+    "trend": TraderKind("agora.traders.trend", "Trend", ("trend", "sizing")),
+    "ema_cross": TraderKind("agora.traders.ema_cross", "EmaCross", ("sizing",)),
+}
+
+SECTIONS: dict[str, type[Any]] = {
+    "run": RunSettings,
+    "risk": RiskSettings,
+    "sizing": SizingSettings,
+    "trend": TrendSettings,
+    "paper": PaperSettings,
+    "local": LocalSettings,
+    "journal": JournalSettings,
+}
+
+
 class Fault(msgspec.Struct, frozen=True):
     """One thing wrong with the settings."""
 
@@ -193,9 +222,48 @@ def load(sections: Mapping[str, type[Any]], layers: list[Layer], *, profile: str
     sources: dict[str, str] = {}
     for name, kind in sections.items():
         built[name] = _build(name, kind, raw=raw, sources=sources, faults=faults)
+    if built.get("run") is not None:
+        faults += _meaning_faults(built["run"], sources)
     if faults:
         raise ConfigFaults(faults)
     return Config(profile, built, sources)
+
+
+def load_config(
+    environment: Mapping[str, str],
+    flags: Mapping[str, Any],
+    pairs: list[str],
+    *,
+    file: Path | None = None,
+    profile: str | None = None,
+) -> Config:
+    """The effective settings; raises `ConfigFaults` with every fault. A file may name its profile itself."""
+    layers = []
+    if file is not None:
+        layer = file_layer(file)
+        named = layer.values.get("profile")
+        values = {key: value for key, value in layer.values.items() if key != "profile"}
+        layers.append(Layer(layer.source, values))
+        profile = profile or (str(named) if named is not None else None)
+    layers += [environment_layer(environment), flag_layer(flags, pairs)]
+    return load(SECTIONS, layers, profile=profile or DEFAULT_PROFILE)
+
+
+def _meaning_faults(run: RunSettings, sources: Mapping[str, str]) -> Iterator[Fault]:
+    """Faults of the run that no single value shows."""
+
+    def fault(key: str, allowed_text: str) -> Fault:
+        return Fault(f"run.{key}", repr(getattr(run, key)), allowed_text, sources[f"run.{key}"])
+
+    for name in run.trader:
+        if name not in TRADERS:
+            yield fault("trader", f"one of {', '.join(sorted(TRADERS))}")
+    if run.venue == "recorded" and not run.data:
+        yield fault("data", "--venue recorded needs --data FILE (a recording or an original; see docs/RECORDINGS.md)")
+    if run.venue != "recorded" and run.data:
+        yield fault("data", f"belongs to --venue recorded, not to --venue {run.venue}")
+    if run.speed != "max" and float(run.speed) <= 0:
+        yield fault("speed", "a factor above 0, or max")
 
 
 def _unknown_key(key: str, known: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from agora import assembly
-from agora.domain.events import MARKET_TYPES, Event, Heartbeat, OperatorCommand
+from agora.domain.events import MARKET_TYPES, Event
 from agora.domain.instruments import known_instrument
 from agora.engine import step as engine_step
 from agora.journal.disk import Disk
@@ -27,29 +27,10 @@ from agora.session.runner import Runner
 from agora.venues.importers import import_files
 from agora.venues.local import TICK_NS, LocalMarket, LocalSettings, history, local_events
 from agora.venues.recording import Origin, write_recording
+from benchmarks.silent import NEVER_POLL_NS, OPEN_LIMITS, Silent
 
 Median = Callable[[Callable[[], float]], float]
 ROOT = Path(__file__).resolve().parent.parent
-NEVER_POLL_NS = 2**61
-# No breaker may end a measurement early; what is measured is the work, not the result.
-OPEN_LIMITS = [
-    "risk.loss_fraction_max_ppm=1000000",
-    "risk.daily_drawdown_max_ppm=1000000",
-    "risk.losing_streak_max=0",
-]
-
-
-class _Silent:
-    """Controls and keeper of a run nobody steers."""
-
-    def poll(self, now_ns: int) -> OperatorCommand | None:
-        return None
-
-    def pulse(self, now_ns: int, *, queue_depth: int) -> Heartbeat | None:
-        return None
-
-    async def keep_if_due(self, runner: Runner) -> None:
-        return None
 
 
 class _Timed:
@@ -115,7 +96,7 @@ def run_once(scratch: Path, data: Path, pairs: list[str]) -> dict[str, float]:
     log = open_log(Disk(folder), wall_ns=clock.wall_ns)
     runner = Runner(parts.desk, assembly.build_venue(parts, clock), journal=log, clock=clock)
     runner.observers = [Collector()]
-    silent = _Silent()
+    silent = Silent()
     cast = Cast(
         runner=runner,
         controls=silent,

@@ -55,7 +55,7 @@ ASYNC_HOMES = (
 BROAD_EXCEPT_HOMES: Mapping[str, str] = {
     "agora/session/lifetime.py": "the edge of a run: whatever breaks, the run ends in order and says so",
     "agora/journal/replay.py": "a replay must meet the same fault of the step as the run did, and go on as it did",
-    "agora/venues/recording.py": "the reader's library raises its own kinds of errors for damaged files",
+    "agora/venues/recording.py": "a fault of the event source is re-raised as it was, not as the Parquet writer wraps it",
 }
 
 FUNCTION_LINES_MAX = 70  # one screen; the docstring is not counted

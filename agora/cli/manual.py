@@ -6,8 +6,7 @@ from typing import Any
 
 import msgspec
 
-from agora.assembly import SECTIONS
-from agora.config import ENV_PREFIX, ENV_SEPARATOR, PROFILES, allowed, description
+from agora.config import ENV_PREFIX, ENV_SEPARATOR, PROFILES, SECTIONS, allowed, description
 
 
 def settings_table() -> list[dict[str, Any]]:

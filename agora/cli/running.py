@@ -119,12 +119,12 @@ def backtest(
 
 
 def _load(flags: dict[str, Any], pairs: list[str], *, file: Path | None, profile: str | None) -> Config:
-    from agora import assembly
+    from agora.config import load_config
 
     default = home_path() / "config.toml"
     if file is None and default.exists():
         file = default
-    return assembly.load_config(environment(), flags, pairs, file=file, profile=profile)
+    return load_config(environment(), flags, pairs, file=file, profile=profile)
 
 
 def _options(account: str | None, *, run_dir: Path | None, quiet: bool, json: bool) -> Options:

@@ -27,12 +27,12 @@ def register(app: typer.Typer, config_app: typer.Typer) -> None:
 
 
 def _load(file: Path | None, profile: str | None, pairs: list[str] | None) -> Any:
-    from agora import assembly
+    from agora.config import load_config
 
     default = home_path() / "config.toml"
     if file is None and default.exists():
         file = default
-    return assembly.load_config(environment(), {}, pairs or [], file=file, profile=profile)
+    return load_config(environment(), {}, pairs or [], file=file, profile=profile)
 
 
 def show_settings(config: File = None, profile: Profile = None, set_: Set = None, json: Json = False) -> None:
@@ -89,8 +89,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a commented settings file of a profile."""
-    from agora.assembly import SECTIONS
-    from agora.config import PROFILES, template
+    from agora.config import PROFILES, SECTIONS, template
     from agora.domain.errors import UsageFault
     from agora.session.folder import write_private
 

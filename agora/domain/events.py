@@ -194,7 +194,7 @@ class OperatorCommand(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="decision"):
-    """What a trader concluded, also when it wants nothing. `cause_ts_ns` is the event it looked at."""
+    """What a trader concluded, also when it wants nothing. It follows the event it looked at in the journal."""
 
     ts_ns: int
     trader: str

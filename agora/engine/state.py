@@ -141,6 +141,7 @@ class State(msgspec.Struct, kw_only=True):
     feed_period_s: int = 0
     feed_seen_ns: int = 0
     is_feed_over: bool = False
+    is_feed_lost: bool = False
     day: int = -1
     day_equity_high_units: int = 0
     equity_start_units: int = 0

@@ -229,6 +229,7 @@ def on_connected(desk: Desk, event: FeedConnected) -> None:
         state.counters.reconnects += 1
     state.counters.connections += 1
     state.feed_period_s = event.period_s
+    state.is_feed_lost = False
     state.feed_seen_ns = max(state.feed_seen_ns, event.ts_ns)
 
 
@@ -257,6 +258,7 @@ def on_overflow(desk: Desk, event: FeedOverflow) -> None:
 
 def on_lost(desk: Desk, _: FeedLost) -> None:
     """The watchdogs decide how long that may last."""
+    desk.state.is_feed_lost = True
     desk.state.counters.errors += 1
 
 

@@ -58,7 +58,9 @@ class FreshData:
         return state.feed_seen_ns + state.feed_period_s * NS_PER_S + self._timeout_ns
 
     def bite(self, desk: Desk) -> str:
-        """Nothing came at all, or nothing more."""
+        """The source broke, nothing came at all, or nothing more."""
+        if desk.state.is_feed_lost:
+            return "feed_lost"
         return "stale_data" if desk.state.counters.market_events else "no_data"
 
 

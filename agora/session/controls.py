@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -19,6 +20,8 @@ from agora.session.folder import COMMAND_FILE, KILL_FILE, REASON_CHARS_MAX
 # Files are looked at five times a second: the promise is that a kill is acted on within one.
 LOOK_EVERY_NS = 200 * NS_PER_MS
 HEARTBEAT_EVERY_NS = NS_PER_S
+# Somebody's whole letter is still a command; what is longer was not left by ours.
+COMMAND_BYTES_MAX = 65_536
 COMMANDS = ("stop", "kill", "flatten", "reset")
 
 
@@ -76,10 +79,11 @@ class ProcessControls:
         if not path.exists():
             return
         try:
-            found = msgspec.json.decode(path.read_bytes(), type=CommandFile)
+            found = msgspec.json.decode(_head_of(path, COMMAND_BYTES_MAX), type=CommandFile)
         except (OSError, msgspec.MsgspecError):
             found = CommandFile("", "")
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder of that name is no command, and no reason to end a run
+            path.unlink(missing_ok=True)
         if found.command in COMMANDS:
             self._queue.append((found.command, found.reason[:REASON_CHARS_MAX] or "operator"))
 
@@ -106,14 +110,17 @@ class ProcessControls:
 def _reason_in(path: Path) -> str:
     """The text of a kill file, shortened and printable; an empty file is a reason too."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError as fault:
-        return f"kill file {path.name} ({fault.strerror})"
-    try:
-        raw = os.read(file, REASON_CHARS_MAX)
+        raw = _head_of(path, REASON_CHARS_MAX)
     except OSError:
         raw = b""
-    finally:
-        os.close(file)
     text = "".join(char if char.isprintable() else " " for char in raw.decode(errors="replace")).strip()
     return text or f"kill file {path.name}"
+
+
+def _head_of(path: Path, bytes_max: int) -> bytes:
+    """The beginning of a file, never waiting for one: whoever made it may have made a pipe."""
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return os.read(file, bytes_max)
+    finally:
+        os.close(file)

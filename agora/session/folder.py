@@ -48,9 +48,9 @@ class Home:
         as_path = Path(name)
         if as_path.is_dir() and (as_path / CONFIG_FILE).exists():
             return as_path.resolve()
-        if os.sep not in name and name not in (".", ".."):
+        if os.sep not in name and name not in ("", ".", ".."):
             folder = self.runs / name
-            if folder.is_dir():
+            if (folder / CONFIG_FILE).is_file():
                 return folder.resolve()
         known = ", ".join(self.run_names()[-5:]) or "none yet"
         raise UsageFault(f"no run {name!r} in {self.runs} (newest: {known})")

@@ -10,11 +10,10 @@ import base64
 import heapq
 import zlib
 from collections.abc import Sequence
-from typing import Annotated, Any, Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
-from msgspec import Meta
 
 from agora.domain.accounting import Ledger, Position, funding_units
 from agora.domain.errors import Transient, UsageFault
@@ -45,43 +44,7 @@ from agora.engine.ports import Clock
 from agora.kernels import fills
 from agora.kernels.latency import FIXED, LOGNORMAL, UNIFORM, order_latency_ns
 from agora.venues.inbox import Inbox
-
-
-class PaperSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How paper orders are filled. Every assumption here is listed in the report."""
-
-    latency_model: Annotated[
-        str, Meta(pattern="^(uniform|fixed|lognormal)$", description="uniform, fixed or lognormal")
-    ] = "uniform"
-    latency_ms_min: Annotated[
-        int,
-        Meta(ge=0, le=60_000, description="uniform: shortest; fixed: the latency; lognormal: the median, ms"),
-    ] = 50
-    latency_ms_max: Annotated[int, Meta(ge=0, le=60_000, description="uniform: longest order latency, ms")] = 500
-    latency_sigma_ppm: Annotated[
-        int, Meta(ge=0, le=3_000_000, description="lognormal: sigma of the logarithm, ppm")
-    ] = 500_000
-    half_spread_bps: Annotated[
-        float, Meta(ge=0, le=1_000, description="half spread around the price where no quotes are known, bps")
-    ] = 5.0
-    participation_ppm: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=1_000_000,
-            description="share of the traded volume we may be, on candles and bare trades, ppm",
-        ),
-    ] = 100_000
-    cancel_ahead_ppm: Annotated[
-        int,
-        Meta(ge=0, le=1_000_000, description="cancels ahead of us in the queue: 1000000 pro rata, 0 none"),
-    ] = 500_000
-
-    def __post_init__(self) -> None:
-        """Refuse a range of latencies that ends before it begins."""
-        if self.latency_model == "uniform" and self.latency_ms_max < self.latency_ms_min:
-            raise ValueError(f"latency_ms_max {self.latency_ms_max} is below latency_ms_min {self.latency_ms_min}")
-
+from agora.venues.paper_settings import PaperSettings
 
 # 256 working orders of one run on one instrument; the order rate limit keeps far below.
 ORDER_CAPACITY = 256

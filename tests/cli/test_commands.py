@@ -208,7 +208,6 @@ def test_a_command_that_only_looks_loads_nothing_heavy(home: Path, words: str) -
     assert _loaded(home, words) == set()
 
 
-@pytest.mark.xfail(reason="agora.assembly, which knows all settings, imports the traders and with them numba")
 @pytest.mark.parametrize("words", LIGHT_CONFIG)
 def test_a_command_about_settings_loads_no_compiler(home: Path, words: str) -> None:
     """Checking a file of settings compiles nothing and loads no compiler."""

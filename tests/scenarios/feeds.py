@@ -28,7 +28,9 @@ class Interrupted:
         """As the feed, outside the interruption."""
         now_ns = self._clock.now_ns()
         if not self._from_ns <= now_ns < self._until_ns:
-            return await self._feed.next(min(deadline_ns, max(self._from_ns, now_ns)) if now_ns < self._from_ns else deadline_ns)
+            return await self._feed.next(
+                min(deadline_ns, max(self._from_ns, now_ns)) if now_ns < self._from_ns else deadline_ns
+            )
         if self._fault:
             raise Transient("the socket was reset")
         await self._clock.sleep_until(min(deadline_ns, self._until_ns))

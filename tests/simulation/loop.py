@@ -43,7 +43,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         """Return when `now_ns()` has reached `ts_ns`."""
         while self.now_ns() < ts_ns:
             reached = self.create_future()
-            timer = self.call_at((ts_ns - self.start_ns) / _NS, reached.set_result, None)
+            timer = self.call_at((ts_ns - self.start_ns) / _NS, _reach, reached)
             try:
                 await reached
             finally:
@@ -87,6 +87,11 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
                 self._timer_cancelled_count -= 1
             else:
                 self._ready.append(handle)
+
+
+def _reach(reached: asyncio.Future[None]) -> None:
+    if not reached.done():  # cancelled at the very moment it waited for
+        reached.set_result(None)
 
 
 class VirtualClock:

@@ -59,9 +59,10 @@ def test_the_documented_test_passes_on_the_documented_trader(example: ModuleType
 
 def test_the_documented_line_builds_the_trader_from_settings(example: ModuleType) -> None:
     """The line is one entry of a table from names to builders."""
-    line = block("line=agora/assembly.py").strip()
-    matched = re.fullmatch(r'TRADERS\["(\w+)"\] = lambda config: (\w+)\(config\["(\w+)"\]\)', line)
+    line = block("line=agora/config.py").strip()
+    matched = re.fullmatch(r'TRADERS\["(\w+)"\] = TraderKind\("([\w.]+)", "(\w+)", \("(\w+)",\)\)', line)
     assert matched is not None
-    name, class_name, section = matched.groups()
+    name, module, class_name, section = matched.groups()
+    assert module == example.__name__
     trader = getattr(example, class_name)({"sizing": SizingSettings()}[section])
     assert trader.name == name

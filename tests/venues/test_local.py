@@ -139,7 +139,9 @@ def test_a_new_run_hears_warm_up_bars_first_and_then_the_market() -> None:
 
 def test_the_same_seed_is_the_same_feed() -> None:
     """Warm-up and live."""
-    assert fed(LocalFeed(market(4), ManualClock(START_NS)), 500) == fed(LocalFeed(market(4), ManualClock(START_NS)), 500)
+    assert fed(LocalFeed(market(4), ManualClock(START_NS)), 500) == fed(
+        LocalFeed(market(4), ManualClock(START_NS)), 500
+    )
 
 
 @pytest.mark.requirement("B5")
