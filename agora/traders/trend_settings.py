@@ -59,11 +59,11 @@ class TrendSettings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=-3_750_000, le=3_750_000, description="no new longs above this funding rate, ppb of notional"),
     ] = 90_000
-    # Shorts rarely pay at all (in 19 of those settlements); 20,000 ppb spares the noise around zero.
+    # Shorts rarely pay at all (in 19 of those settlements); 10,000 ppb spares the noise around zero and is passed in 14.
     funding_short_ppb_min: Annotated[
         int,
         Meta(ge=-3_750_000, le=3_750_000, description="no new shorts below this funding rate, ppb of notional"),
-    ] = -20_000
+    ] = -10_000
     trail_start_r: Annotated[float, Meta(ge=0.0, le=50.0, description="best close from which the stop trails, R")] = 0.5
     trail_distance_r: Annotated[
         float, Meta(ge=0.0, le=50.0, description="the trailing stop behind the best close, R")

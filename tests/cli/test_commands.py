@@ -81,7 +81,7 @@ def test_a_name_that_leads_out_of_the_runs_folder_is_refused(home: Path, command
         (["--seed", "-1"], "run.seed"),
         (["--duration", "-1"], "run.duration_minutes"),
         (["--duration", "nan"], "run.duration_minutes"),
-        (["--speed", "0"], "--speed"),
+        (["--speed", "0"], "run.speed"),
         (["--venue", "recorded", "--data", "/nonexistent"], "/nonexistent"),
         (["--data", "x.csv"], "--venue recorded"),
         (["--venue", "recorded"], "--data"),

@@ -1,0 +1,211 @@
+"""The assembly: what a run is made of, from settings or from its own first record."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from agora import assembly
+from agora.config import Config, load_config
+from agora.domain.errors import StartFault, UsageFault
+from agora.domain.events import MARKET_TYPES, Event, FeedConnected, MarketCandle, MarketTrade
+from agora.domain.instruments import Instrument, known_instrument
+from agora.domain.numbers import MONEY_SCALE, NS_PER_S
+from agora.session.clock import ManualClock, PacedClock
+from agora.venues.recording import Origin, write_recording
+
+START_NS = 20_000 * 86_400 * NS_PER_S
+
+
+def candle(number: int, symbol: str = "BTCUSDT", interval_s: int = 60) -> MarketCandle:
+    """The n-th bar."""
+    shape = {"open_ticks": 1_000, "high_ticks": 1_001, "low_ticks": 999, "close_ticks": 1_000, "volume_lots": number}
+    return MarketCandle(
+        ts_ns=START_NS + number * interval_s * NS_PER_S, instrument=symbol, interval_s=interval_s, **shape
+    )
+
+
+def trade(number: int, symbol: str = "BTCUSDT") -> MarketTrade:
+    """The n-th print."""
+    return MarketTrade(ts_ns=START_NS + number, instrument=symbol, price_ticks=1_000, size_lots=number, aggressor=1)
+
+
+def recorded(path: Path, events: list[Any], *, interval_s: int = 60, symbols: tuple[str, ...] = ("BTCUSDT",)) -> Path:
+    """A recording of those events."""
+    origin = Origin(
+        instruments=tuple(known_instrument(symbol) for symbol in symbols), interval_s=interval_s, sources=()
+    )
+    write_recording(path, events, origin=origin)
+    return path
+
+
+def settings(*pairs: str, data: Path | None = None, **flags: Any) -> Config:
+    """The tree of a run, on a recording if there is one."""
+    named = {f"run.{name}": value for name, value in flags.items()}
+    if data is not None:
+        named |= {"run.venue": "recorded", "run.data": [str(data)]}
+    return load_config({}, named, list(pairs))
+
+
+def test_a_run_without_data_lasts_ten_minutes_in_real_time() -> None:
+    """The local market has no end: ten minutes unless told; bars of five seconds; a clock that runs."""
+    parts = assembly.build_parts(settings(), "tag")
+    assert (parts.duration_ns, parts.interval_s, parts.is_paced) == (600 * NS_PER_S, 5, True)
+    assert isinstance(assembly.build_clock(parts), PacedClock)
+    assert assembly.build_parts(settings(duration_minutes=0.5), "tag").duration_ns == 30 * NS_PER_S
+
+
+def test_a_recording_is_played_whole_and_at_once(tmp_path: Path) -> None:
+    """Its candles make the bars, its first event the time, its clock is told what time it is."""
+    data = recorded(tmp_path / "a.parquet", [candle(1), candle(2)])
+    parts = assembly.build_parts(settings(data=data), "tag")
+    assert (parts.duration_ns, parts.interval_s, parts.is_paced) == (0, 60, False)
+    assert parts.source is not None
+    assert parts.start_ns == parts.source.first_ts_ns
+    clock = assembly.build_clock(parts)
+    assert isinstance(clock, ManualClock)
+    assert clock.now_ns() == parts.start_ns
+    assert assembly.build_parts(settings(data=data, speed="10"), "tag").is_paced
+
+
+@pytest.mark.parametrize(
+    ("recorded_s", "interval", "bars_s"),
+    [(60, "auto", 60), (60, "5m", 300), (60, "1m", 60), (0, "auto", 5), (0, "1s", 1), (300, "15m", 900)],
+)
+def test_bars_are_as_long_as_asked_or_as_recorded(
+    tmp_path: Path, recorded_s: int, interval: str, bars_s: int
+) -> None:
+    """Ticks make any bar; candles make themselves and multiples."""
+    events = [candle(1, interval_s=recorded_s)] if recorded_s else [trade(1)]
+    data = recorded(tmp_path / "a.parquet", events, interval_s=recorded_s)
+    assert assembly.build_parts(settings(data=data, interval=interval), "t").interval_s == bars_s
+
+
+@pytest.mark.parametrize(("recorded_s", "interval"), [(60, "30s"), (60, "1s"), (300, "1m"), (3_600, "5m")])
+def test_bars_that_the_recording_cannot_make_are_refused(tmp_path: Path, recorded_s: int, interval: str) -> None:
+    """Before anything starts, with both lengths."""
+    data = recorded(tmp_path / "a.parquet", [candle(1, interval_s=recorded_s)], interval_s=recorded_s)
+    with pytest.raises(UsageFault, match=rf"--interval {interval}.*candles of {recorded_s} s"):
+        assembly.build_parts(settings(data=data, interval=interval), "t")
+
+
+def test_data_that_are_not_there_are_named(tmp_path: Path) -> None:
+    """The path, as it was looked for."""
+    with pytest.raises(UsageFault, match=r"no such data file: .*none\.parquet"):
+        assembly.build_parts(settings(data=tmp_path / "none.parquet"), "t")
+
+
+@pytest.mark.requirement("B54")
+def test_a_symbol_of_nobody_names_the_known_ones() -> None:
+    """Also on the market that needs no data."""
+    with pytest.raises(UsageFault, match="BTCUSDT"):
+        assembly.build_parts(settings(symbol=["DOGEUSDT"]), "t")
+
+
+def test_a_recording_of_one_symbol_needs_no_flag(tmp_path: Path) -> None:
+    """What is inside is traded, whatever the default symbol is; asking for another is refused."""
+    data = recorded(tmp_path / "a.parquet", [candle(1, "ETHUSDT")], symbols=("ETHUSDT",))
+    assert list(assembly.build_parts(settings(data=data), "t").instruments) == ["ETHUSDT"]
+    with pytest.raises(UsageFault, match="ETHUSDT"):
+        assembly.build_parts(settings(data=data, symbol=["BTCUSDT"]), "t")
+
+
+def fed(parts: assembly.Parts, *, after: int = 0) -> list[Event]:
+    """What the feed of a run hands over."""
+
+    async def take() -> list[Event]:
+        clock = assembly.build_clock(parts)
+        feed = assembly.build_feed(parts, clock, after=after)
+        found = []
+        while (event := await feed.next(2**60)) is not None:
+            found.append(event)
+        return found
+
+    return asyncio.run(take())
+
+
+def test_a_run_hears_of_its_own_instrument_only(tmp_path: Path) -> None:
+    """Of a recording with two, the one asked for; a resumed feed counts only what it handed over."""
+    events = [event for n in range(1, 6) for event in (candle(n), candle(n, "ETHUSDT"))]
+    data = recorded(tmp_path / "a.parquet", events, symbols=("BTCUSDT", "ETHUSDT"))
+    parts = assembly.build_parts(settings(data=data, symbol=["ETHUSDT"]), "t")
+    heard = fed(parts)
+    assert isinstance(heard[0], FeedConnected)
+    assert heard[0].period_s == 60
+    mine = [event for event in heard if type(event) in MARKET_TYPES]
+    assert [event.instrument for event in mine] == ["ETHUSDT"] * 5  # type: ignore[union-attr]
+    for after in range(6):
+        rest = [event for event in fed(parts, after=after) if type(event) in MARKET_TYPES]
+        assert rest == mine[after:]
+        assert assembly.next_market_event(parts, after) == (mine[after] if after < 5 else None)
+
+
+def test_a_run_is_rebuilt_from_its_first_record() -> None:
+    """Instruments, interval and duration are those recorded, even if the built-in ones change tomorrow."""
+    config = settings("run.seed=9")
+    parts = assembly.build_parts(config, "cafe0123")
+    odd = msgspec.structs.replace(known_instrument("BTCUSDT"), taker_fee_ppm=999)
+    parts.instruments = {"BTCUSDT": odd}
+    record = assembly.started(parts, run_id="20260101T000000Z-local-trend-cafe0123", now_ns=START_NS)
+    record = msgspec.json.decode(msgspec.json.encode(record), type=type(record))
+    again = assembly.rebuild(config, record)
+    assert again.instruments == {"BTCUSDT": odd}
+    assert isinstance(again.instruments["BTCUSDT"], Instrument)
+    assert again.desk.rules.run_tag == "cafe0123"
+    assert (again.interval_s, again.duration_ns, again.start_ns) == (5, 600 * NS_PER_S, START_NS)
+    assert again.machine.account(0).cash_units == 10_000 * MONEY_SCALE
+
+
+def test_a_run_is_not_rebuilt_from_other_settings() -> None:
+    """A config.json that was edited after the start is refused: its decisions would not be the recorded ones."""
+    parts = assembly.build_parts(settings(), "t")
+    record = assembly.started(parts, run_id="r-t", now_ns=START_NS)
+    with pytest.raises(StartFault, match="hash differs"):
+        assembly.rebuild(settings("run.seed=2"), record)
+
+
+def test_stored_settings_give_the_same_tree() -> None:
+    """What config.json holds is enough: values, not profiles or sources, decide."""
+    config = load_config({}, {}, ["run.seed=9", "risk.leverage_max=2"], profile="aggressive")
+    stored = msgspec.json.decode(msgspec.json.encode({"values": config.values()}))
+    assert assembly.config_of(stored).config_hash() == config.config_hash()
+
+
+def test_run_tags_are_random_and_end_a_run_id() -> None:
+    """Two runs of an account never share client ids."""
+    tags = {assembly.new_run_tag() for _ in range(100)}
+    assert len(tags) == 100
+    assert assembly.run_tag_of("20260101T000000Z-local-trend-" + min(tags)) == min(tags)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("uniform", "uniform 50–500 ms"),
+        ("fixed", "fixed 50 ms"),
+        ("lognormal", "log-normal, median 50 ms, sigma 0.5"),
+    ],
+)
+def test_the_assumptions_are_sentences_with_their_figures(model: str, words: str) -> None:
+    """Latency, fees, spread, volume and queue: what the report must say about paper fills."""
+    lines = assembly.assumptions(assembly.build_parts(settings(f"paper.latency_model={model}"), "t"))
+    text = "\n".join(lines)
+    for part in (words, "maker 0.02 %, taker 0.06 %", "± 5 bps", "at most 10 %", "a touch is not a fill"):
+        assert part in text
+
+
+def test_the_local_feed_of_the_assembly_is_the_seeds() -> None:
+    """The seed of the settings is the seed of the market."""
+
+    def first(seed: int) -> list[object]:
+        parts = assembly.build_parts(settings(f"run.seed={seed}", "local.history_bars=0"), "t")
+        after = [assembly.next_market_event(parts, number) for number in range(5)]
+        return [msgspec.structs.replace(event, ts_ns=0) for event in after if event is not None]
+
+    assert first(3) == first(3)
+    assert all(one != other for one, other in itertools.pairwise([first(3), first(4), first(5)]))
