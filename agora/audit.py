@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from agora import __version__, assembly
-from agora.domain.errors import DamagedJournal, ExitCode, JournalFault, UsageFault
+from agora.domain.errors import AgoraError, Bug, DamagedJournal, UsageFault
 from agora.domain.events import RunStarted
 from agora.engine.ports import Effect
 from agora.engine.state import state_hash
@@ -36,16 +36,21 @@ def new_collector(folder: Path) -> Collector:
     return Collector(MetricsFile(folder / "metrics.csv"))
 
 
-def conclude(folder: Path, parts: assembly.Parts, *, collector: Collector, log: Log) -> dict[str, Any]:
-    """Write the report of a run that has just ended, from what was seen while it ran."""
-    meta = _meta(folder, parts, records=log.records, head_hash=log.head_hash, fault=log.failure)
+def conclude(
+    folder: Path, parts: assembly.Parts, *, collector: Collector, log: Log, crash: Bug | None = None
+) -> dict[str, Any]:
+    """Write the report of a run that has just ended, from what was seen while it ran.
+
+    `crash`: the fault that ended it against its will; the report then says so and claims no flatness it did not see.
+    """
+    meta = _meta(folder, parts, records=log.records, head_hash=log.head_hash, fault=log.failure or crash)
     report = build(collector, parts.desk, meta)
     write_report(folder, collector, report)
     return report
 
 
 def _meta(
-    folder: Path, parts: assembly.Parts, *, records: int, head_hash: str, fault: JournalFault | None = None
+    folder: Path, parts: assembly.Parts, *, records: int, head_hash: str, fault: AgoraError | None = None
 ) -> Meta:
     run = parts.config["run"]
     return Meta(
@@ -61,7 +66,8 @@ def _meta(
         journal_records=records,
         head_hash=head_hash,
         state_hash=state_hash(parts.desk.snapshot()),
-        exit_code=None if fault is None else int(ExitCode.JOURNAL_FAILURE),
+        exit_code=None if fault is None else int(fault.exit_code),
+        fault="" if fault is None else str(fault),
     )
 
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import msgspec
 
 from agora import assembly, audit
 from agora.config import Config, JournalSettings
-from agora.domain.errors import DamagedJournal, StartFault
+from agora.domain.errors import Bug, DamagedJournal, StartFault
 from agora.domain.events import Event, OperatorCommand, RunResumed, RunStarted
 from agora.engine.ports import Clock, Venue
 from agora.engine.state import Phase
@@ -44,6 +44,7 @@ from agora.session.folder import (
 from agora.session.keeper import CheckpointKeeper, Saved
 from agora.session.runner import POLL_NS, Runner
 
+LOGGER = logging.getLogger("agora")
 # A run without a clock of its own is never polled by time; it looks at its controls between events.
 NEVER_POLL_NS = 2**61
 
@@ -201,7 +202,8 @@ def open_old(ground: Ground, config: Config) -> Opened:
     """Recover the journal, stand the desk and the machine where it ends, open the source where it goes on."""
     opened = reopen(ground, config)
     state = opened.parts.desk.state
-    if state.phase is Phase.ENDED:
+    assert opened.restored is not None
+    if state.phase is Phase.ENDED and not opened.restored.replayed.pending:
         raise StartFault(f"run {ground.folder.name} has ended ({state.end_reason}); there is nothing to resume")
     if state.breakers:
         raise StartFault(
@@ -254,12 +256,19 @@ def _conduct(open_run: Callable[[], Opened], options: Options, folder: Path) -> 
     with _logging(folder, options):
         opened = open_run()
         collector = audit.new_collector(folder) if opened.restored is None else None
-        _live(opened, collector, folder=folder, options=options)
+        crash = None
+        try:
+            _live(opened, collector, folder=folder, options=options)
+        except Exception as fault:
+            LOGGER.exception("the run could not end in order")
+            crash = Bug(f"the run could not end in order: {fault!r}")
         _latch(opened, options, run_id=folder.name)
-        if collector is None:
+        if collector is None and crash is None:
             report = audit.report_run(folder)
         else:
-            report = audit.conclude(folder, opened.parts, collector=collector, log=opened.log)
+            report = audit.conclude(
+                folder, opened.parts, collector=collector or audit.new_collector(folder), log=opened.log, crash=crash
+            )
     return Outcome(folder, report["exit_code"], report)
 
 
@@ -330,16 +339,9 @@ def reset_run(folder: Path, reason: str) -> list[str]:
         return asyncio.run(rearm(opened, reason))
 
 
-async def rearm(opened: Opened, reason: str) -> list[str]:
-    """Record the operator's reset in a run that is not going on, and close its journal; returns what was tripped."""
-    state = opened.parts.desk.state
-    tripped = sorted(state.breakers)
-    if tripped and state.phase is not Phase.ENDED:
-        assert opened.restored is not None
-        runner = Runner(opened.parts.desk, opened.venue, journal=opened.log, clock=opened.clock)
-        await lifetime.complete(runner, opened.restored)
-        await runner.take(OperatorCommand(ts_ns=opened.first.ts_ns, command="reset", reason=reason))
-    else:
-        tripped = []
-    await opened.log.close()
-    return tripped
+def rearm(opened: Opened, reason: str) -> Coroutine[Any, Any, list[str]]:
+    """Record the operator's reset in a run that is not going on, and close its journal; gives what was tripped."""
+    runner = Runner(opened.parts.desk, opened.venue, journal=opened.log, clock=opened.clock)
+    command = OperatorCommand(ts_ns=opened.first.ts_ns, command="reset", reason=reason)
+    assert opened.restored is not None
+    return lifetime.rearm(runner, opened.restored, command)

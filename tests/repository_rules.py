@@ -54,6 +54,7 @@ ASYNC_HOMES = (
 # Where a broad except may stand, and why. It re-raises or ends the session.
 BROAD_EXCEPT_HOMES: Mapping[str, str] = {
     "agora/session/lifetime.py": "the edge of a run: whatever breaks, the run ends in order and says so",
+    "agora/launch.py": "the edge of a run's process: the report is written whatever broke",
     "agora/journal/replay.py": "a replay must meet the same fault of the step as the run did, and go on as it did",
     "agora/venues/recording.py": "a fault of the event source is re-raised as it was, not as the Parquet writer wraps it",
 }

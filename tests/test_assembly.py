@@ -122,7 +122,7 @@ def fed(parts: assembly.Parts, *, after: int = 0) -> list[Event]:
         clock = assembly.build_clock(parts)
         feed = assembly.build_feed(parts, clock, after=after)
         found = []
-        while (event := await feed.next(2**60)) is not None:
+        while (event := await feed.next(2**62)) is not None:
             found.append(event)
         return found
 

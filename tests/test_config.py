@@ -95,20 +95,21 @@ def test_all_faults_come_at_once_with_value_range_and_source(tmp_path: Path) -> 
 @pytest.mark.requirement("B14")
 @pytest.mark.requirement("P4.1")
 @pytest.mark.parametrize(
-    ("name", "facts", "key"),
+    ("facts", "key", "source"),
     [
-        ("a trader nobody wrote", {"flags": {"run.trader": ["oracle"]}}, "run.trader"),
-        ("recorded without data", {"flags": {"run.venue": "recorded"}}, "run.data"),
-        ("data without recorded", {"flags": {"run.data": ["a.csv"]}}, "run.data"),
-        ("no speed", {"pairs": ["run.speed=0"]}, "run.speed"),
+        pytest.param({"flags": {"run.trader": ["oracle"]}}, "run.trader", "flag", id="a trader nobody wrote"),
+        pytest.param({"flags": {"run.venue": "recorded"}}, "run.data", "default", id="recorded without data"),
+        pytest.param({"flags": {"run.data": ["a.csv"]}}, "run.data", "flag", id="data without recorded"),
+        pytest.param({"environment": {"AGORA_RUN__SPEED": "0"}}, "run.speed", "environment", id="no speed"),
     ],
 )
 def test_faults_of_meaning_are_faults_like_others(
-    tmp_path: Path, name: str, facts: dict[str, Any], key: str
+    tmp_path: Path, facts: dict[str, Any], key: str, source: str
 ) -> None:
-    """With key, value and source."""
+    """With key, value and source, in one list with the rest."""
     found = faults_of(tmp_path, **facts)
-    assert found[key][2] == "flag", name
+    assert set(found) == {key}
+    assert found[key][2] == source
 
 
 @pytest.mark.requirement("B14")

@@ -12,6 +12,7 @@ import msgspec
 from agora.domain.errors import JournalFault
 from agora.domain.events import ErrorSeen, OperatorCommand, RunResumed, RunStarted
 from agora.domain.numbers import NS_PER_S
+from agora.engine.state import Phase
 from agora.session.reconcile import reconcile
 from agora.session.recovery import Restored
 from agora.session.runner import Controls, Keeper, Runner
@@ -51,6 +52,8 @@ async def _take_up(cast: Cast, restored: Restored) -> None:
     """Complete what a crash cut off: decisions, then lost answers, then the venue's word on every open order."""
     runner = cast.runner
     await complete(runner, restored)
+    if runner.desk.state.phase is Phase.ENDED:
+        return  # The crash took nothing but the last words.
     await runner.take(cast.first)
     await reconcile(runner)
 
@@ -75,6 +78,17 @@ async def _run_guarded(cast: Cast) -> None:
         await runner.take(ErrorSeen(ts_ns=now_ns, where="step", detail=detail))
         await runner.take(OperatorCommand(ts_ns=now_ns, command="bug", reason=detail))
         await runner.run(cast.controls, cast.keeper, poll_ns=cast.poll_ns)
+
+
+async def rearm(runner: Runner, restored: Restored, command: OperatorCommand) -> list[str]:
+    """Take a reset into a run that is not going on, and close its journal; returns what was tripped."""
+    state = runner.desk.state
+    tripped = [] if state.phase is Phase.ENDED else sorted(state.breakers)
+    if tripped:
+        await complete(runner, restored)
+        await runner.take(command)
+    await runner.journal.close()
+    return tripped
 
 
 async def live_measured(cast: Cast, *, monotonic_ns: Callable[[], int], on_lag: Callable[[int], None]) -> None:
