@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Sequence
 from itertools import chain as chained
@@ -11,7 +12,7 @@ from typing import Any
 import msgspec
 
 from agora import __version__, assembly
-from agora.domain.errors import AgoraError, Bug, DamagedJournal, UsageFault
+from agora.domain.errors import AgoraError, Bug, DamagedJournal, JournalFault, UsageFault
 from agora.domain.events import RunStarted
 from agora.engine.ports import Effect
 from agora.engine.state import state_hash
@@ -28,6 +29,7 @@ from agora.report.summary import Meta, build, check_identities
 from agora.session.folder import CONFIG_FILE, read_json
 from agora.session.runner import Observer
 
+LOGGER = logging.getLogger("agora")
 REPORT_FILE = "final_report.json"
 
 
@@ -42,10 +44,16 @@ def conclude(
     """Write the report of a run that has just ended, from what was seen while it ran.
 
     `crash`: the fault that ended it against its will; the report then says so and claims no flatness it did not see.
+    A disk that refuses even the report leaves it in memory, with the exit code and the words of that.
     """
     meta = _meta(folder, parts, records=log.records, head_hash=log.head_hash, fault=log.failure or crash)
     report = build(collector, parts.desk, meta)
-    write_report(folder, collector, report)
+    try:
+        write_report(folder, collector, report)
+    except OSError as refusal:
+        LOGGER.error("the report could not be written: %s", refusal)  # noqa: TRY400 - the cause is in the words
+        code = int(JournalFault.exit_code)
+        report = build(collector, parts.desk, msgspec.structs.replace(meta, exit_code=code, fault=str(refusal)))
     return report
 
 

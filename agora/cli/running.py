@@ -156,7 +156,7 @@ def _finish(outcome: Outcome, *, json: bool) -> None:
     show(report, is_json=json, text=lambda: outcome_text(report))
     if not json:
         say(f"report: {outcome.folder / 'report.html'}")
-    if outcome.exit_code and not json:
+    if outcome.exit_code and not json and not wants_json_logs():
         warn(f"exit {outcome.exit_code}: {report['stopped_reason']}")
     raise typer.Exit(outcome.exit_code)
 

@@ -59,7 +59,7 @@ class TrendSettings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=-3_750_000, le=3_750_000, description="no new longs above this funding rate, ppb of notional"),
     ] = 90_000
-    # Shorts rarely pay at all (in 19 of those settlements); 10,000 ppb spares the noise around zero and is passed in 14.
+    # Shorts rarely pay at all (19 of those settlements); 10,000 ppb spares the noise around zero, 14 are beyond.
     funding_short_ppb_min: Annotated[
         int,
         Meta(ge=-3_750_000, le=3_750_000, description="no new shorts below this funding rate, ppb of notional"),
