@@ -74,19 +74,17 @@ def test_a_recording_is_played_whole_and_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recorded_s", "interval", "bars_s"),
+    "recorded_s, interval, bars_s",
     [(60, "auto", 60), (60, "5m", 300), (60, "1m", 60), (0, "auto", 5), (0, "1s", 1), (300, "15m", 900)],
 )
-def test_bars_are_as_long_as_asked_or_as_recorded(
-    tmp_path: Path, recorded_s: int, interval: str, bars_s: int
-) -> None:
+def test_bars_are_as_long_as_asked_or_as_recorded(tmp_path: Path, recorded_s: int, interval: str, bars_s: int) -> None:
     """Ticks make any bar; candles make themselves and multiples."""
     events = [candle(1, interval_s=recorded_s)] if recorded_s else [trade(1)]
     data = recorded(tmp_path / "a.parquet", events, interval_s=recorded_s)
     assert assembly.build_parts(settings(data=data, interval=interval), "t").interval_s == bars_s
 
 
-@pytest.mark.parametrize(("recorded_s", "interval"), [(60, "30s"), (60, "1s"), (300, "1m"), (3_600, "5m")])
+@pytest.mark.parametrize("recorded_s, interval", [(60, "30s"), (60, "1s"), (300, "1m"), (3_600, "5m")])
 def test_bars_that_the_recording_cannot_make_are_refused(tmp_path: Path, recorded_s: int, interval: str) -> None:
     """Before anything starts, with both lengths."""
     data = recorded(tmp_path / "a.parquet", [candle(1, interval_s=recorded_s)], interval_s=recorded_s)
@@ -184,7 +182,7 @@ def test_run_tags_are_random_and_end_a_run_id() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "words"),
+    "model, words",
     [
         ("uniform", "uniform 50–500 ms"),
         ("fixed", "fixed 50 ms"),

@@ -95,7 +95,7 @@ def test_all_faults_come_at_once_with_value_range_and_source(tmp_path: Path) -> 
 @pytest.mark.requirement("B14")
 @pytest.mark.requirement("P4.1")
 @pytest.mark.parametrize(
-    ("facts", "key", "source"),
+    "facts, key, source",
     [
         pytest.param({"flags": {"run.trader": ["oracle"]}}, "run.trader", "flag", id="a trader nobody wrote"),
         pytest.param({"flags": {"run.venue": "recorded"}}, "run.data", "default", id="recorded without data"),
@@ -103,9 +103,7 @@ def test_all_faults_come_at_once_with_value_range_and_source(tmp_path: Path) -> 
         pytest.param({"environment": {"AGORA_RUN__SPEED": "0"}}, "run.speed", "environment", id="no speed"),
     ],
 )
-def test_faults_of_meaning_are_faults_like_others(
-    tmp_path: Path, facts: dict[str, Any], key: str, source: str
-) -> None:
+def test_faults_of_meaning_are_faults_like_others(tmp_path: Path, facts: dict[str, Any], key: str, source: str) -> None:
     """With key, value and source, in one list with the rest."""
     found = faults_of(tmp_path, **facts)
     assert set(found) == {key}
@@ -160,7 +158,7 @@ def test_a_set_flag_of_another_shape_is_refused(tmp_path: Path, pair: str) -> No
         loaded(tmp_path, pairs=[pair])
 
 
-@pytest.mark.parametrize(("section", "field"), KEYS, ids=KEY_NAMES)
+@pytest.mark.parametrize("section, field", KEYS, ids=KEY_NAMES)
 def test_every_default_is_inside_its_own_range_and_explained(section: str, field: Any) -> None:
     """Converted like a value of a user, it is accepted unchanged; range and meaning have words."""
     plain = msgspec.to_builtins(field.default)
@@ -223,7 +221,7 @@ def test_variables_of_others_are_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    "name, content",
     [
         ("not TOML", b"[risk"),
         ("not text", b"\xff\xfe\x00"),

@@ -86,6 +86,14 @@ class Venue(Protocol):
         """Positions, cash and open orders as the venue has them."""
         ...
 
+    async def missed(self) -> Sequence[Event]:
+        """Answers that are not handed over yet, oldest first; repeats are allowed.
+
+        After a restart also those since the run last knew: since its last record, or, if a restart was recorded
+        without the `Reconcile` after it, since the record before that. Without them no account can be compared.
+        """
+        ...
+
     async def close(self) -> None:
         """Let go of connections and files."""
         ...

@@ -12,7 +12,7 @@ _IN_DOUBT = (OrderStatus.PLANNED, OrderStatus.SENT, OrderStatus.UNKNOWN)
 
 async def reconcile(runner: Runner) -> None:
     """Compare open orders and positions with the venue's; nothing new is sent before this has been done."""
-    account = await runner.venue.account()
+    account = await runner.account()
     at_venue = set(account.open_client_ids)
     state = runner.desk.state
     for client_id, order in list(state.working.items()):
@@ -26,6 +26,7 @@ async def reconcile(runner: Runner) -> None:
             reason = "gone from the venue during the outage"
             await runner.take(OrderCancelled(ts_ns=now_ns, client_id=client_id, reason=reason))
     await runner.take(await runner.account())
+    at_venue = set((await runner.venue.account()).open_client_ids)
     runner.is_taking_up = False
     await _settle_planned(runner, at_venue)
 
@@ -35,6 +36,8 @@ async def _settle_planned(runner: Runner, at_venue: set[str]) -> None:
     state = runner.desk.state
     is_durable = await runner.make_durable()
     for order in [order for order in state.working.values() if order.status is OrderStatus.PLANNED]:
+        if order.client_id in at_venue:
+            continue  # It left, and only the record of that was lost: its answers will come.
         if order.purpose is Purpose.FLATTEN or (is_durable and _is_missing_protection(state, order, at_venue)):
             await runner.send(order)
         else:

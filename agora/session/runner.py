@@ -43,6 +43,9 @@ POLL_NS = 200 * NS_PER_MS
 # A run at full speed gives the loop a turn after this many events: about 10 ms of work.
 EVENTS_PER_TURN = 256
 
+# A venue that has new answers at each of so many looks is trading for us: then its account is taken as it is.
+ACCOUNT_LOOKS_MAX = 20
+
 _ORDER_EVENTS = (
     OrderIntent,
     OrderSent,
@@ -253,8 +256,15 @@ class Runner:
         await self.journal.close()
 
     async def account(self) -> Reconcile:
-        """What the venue says we hold, as an event of now."""
+        """What the venue says we hold, as an event of now, after everything it had answered before was taken."""
         answer = await self.venue.account()
+        for _ in range(ACCOUNT_LOOKS_MAX):
+            missed = await self.venue.missed()
+            if not missed:
+                break
+            now_ns = self._now_ns()
+            await self.take(*(msgspec.structs.replace(event, ts_ns=now_ns) for event in missed))
+            answer = await self.venue.account()
         return msgspec.structs.replace(answer, ts_ns=self._now_ns())
 
     def _now_ns(self) -> int:

@@ -25,6 +25,7 @@ from agora.domain.events import (
     Funding,
     MarketCandle,
     MarketDepth,
+    MarketEvent,
     MarketFundingRate,
     MarketQuote,
     MarketTrade,
@@ -290,7 +291,7 @@ class PaperMachine:
         if count:
             self._tell(event.instrument, count, now_ns=now_ns, events=events)
         if self._account.positions[event.instrument].size_lots:
-            self._liquidate_if_due(event.instrument, now_ns, events)
+            self._liquidate_if_due(event, events)
         return events
 
     def on_gap(self, event: FeedGap) -> None:
@@ -327,12 +328,21 @@ class PaperMachine:
             )
         )
 
-    def _liquidate_if_due(self, symbol: str, now_ns: int, events: list[Event]) -> None:
+    def _worst_ticks(self, event: MarketEvent, size_lots: int) -> int:
+        """The price that was worst for a position: the end of a bar that hurts it, else the mark."""
+        if isinstance(event, MarketCandle):
+            return event.low_ticks if size_lots > 0 else event.high_ticks
+        return self._mark_ticks(event.instrument)
+
+    def _liquidate_if_due(self, event: MarketEvent, events: list[Event]) -> None:
         """Cross margin: close everything in this instrument when the equity no longer covers maintenance."""
+        symbol, now_ns = event.instrument, event.ts_ns
+        size = self._account.positions[symbol].size_lots
+        worst_ticks = self._worst_ticks(event, size)
         equity, maintenance = self._account.ledger.cash, 0
         for name, position in self._account.positions.items():
             if position.size_lots:
-                mark, instrument = self._mark_ticks(name), self._instruments[name]
+                mark, instrument = worst_ticks if name == symbol else self._mark_ticks(name), self._instruments[name]
                 equity += position.unrealised_units(instrument, mark)
                 maintenance += (
                     abs(instrument.notional_units(mark, position.size_lots)) * instrument.maintenance_ppm // PPM
@@ -341,7 +351,6 @@ class PaperMachine:
             return
         book = self._books[symbol]
         self._tell(symbol, fills.cancel_all(book, self._rows, now_ns), now_ns=now_ns, events=events)
-        size = self._account.positions[symbol].size_lots
         self._account.liquidations += 1
         known = _Known(
             client_id=f"liquidation-{symbol}-{self._account.liquidations}",
@@ -352,7 +361,7 @@ class PaperMachine:
             size_lots=abs(size),
         )
         fills.set_position(book, 0)
-        events.append(self._fill(known, self._mark_ticks(symbol), abs(size), is_maker=False, now_ns=now_ns))
+        events.append(self._fill(known, worst_ticks, abs(size), is_maker=False, now_ns=now_ns))
 
     # Answers.
 
@@ -529,6 +538,10 @@ class PaperVenue:
     async def account(self) -> Reconcile:
         """What the paper venue says we have."""
         return self._machine.account(self._clock.now_ns())
+
+    async def missed(self) -> Sequence[Event]:
+        """Nothing: the machine answers when it is asked, and after a restart it is rebuilt from the journal."""
+        return ()
 
     async def close(self) -> None:
         """Nothing to let go of."""

@@ -138,7 +138,7 @@ def test_a_ledger_that_leaks_is_noticed() -> None:
 
 @pytest.mark.requirement("H2.3")
 @pytest.mark.parametrize(
-    ("size_lots", "rate_ppb", "expected"),
+    "size_lots, rate_ppb, expected",
     [
         pytest.param(+1_000, +100_000, -6_00000000, id="long pays a positive rate"),
         pytest.param(-1_000, +100_000, +6_00000000, id="short receives a positive rate"),
@@ -182,7 +182,7 @@ def test_the_fees_of_the_built_in_perpetual_are_two_and_six_basis_points() -> No
 
 
 @pytest.mark.parametrize(
-    ("name", "fills", "realised", "left"),
+    "name, fills, realised, left",
     [
         ("a winner", [(+10, 600_000), (-10, 601_000)], 1 * MONEY_SCALE, (0, 0)),
         ("a loser", [(-10, 600_000), (+10, 601_000)], -1 * MONEY_SCALE, (0, 0)),

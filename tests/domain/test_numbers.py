@@ -20,7 +20,7 @@ def test_money_survives_its_own_text(units: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("units", "text"),
+    "units, text",
     [
         (0, "0.00"),
         (1, "0.00000001"),
@@ -44,7 +44,7 @@ def test_what_is_not_money_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("price", "rounding", "ticks"),
+    "price, rounding, ticks",
     [
         ("60000.04", Rounding.DOWN, 600_000),
         ("60000.04", Rounding.UP, 600_001),
@@ -83,7 +83,7 @@ def test_steps_need_not_divide_a_number() -> None:
     assert to_steps(parse_decimal("1"), step=Decimal("0.3"), rounding=Rounding.UP) == 4
 
 
-@pytest.mark.parametrize(("tick", "lot"), [("0.00001", "0.0001"), ("0", "1"), ("-0.1", "0.001"), ("nan", "1")])
+@pytest.mark.parametrize("tick, lot", [("0.00001", "0.0001"), ("0", "1"), ("-0.1", "0.001"), ("nan", "1")])
 def test_steps_that_money_cannot_express_are_refused(tick: str, lot: str) -> None:
     """One tick of one lot must be a whole, positive number of money units."""
     with pytest.raises(ValueError, match=r"money units|finite"):

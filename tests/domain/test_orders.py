@@ -43,7 +43,7 @@ def test_the_list_names_every_status_and_change() -> None:
     assert len(CELLS) == len(OrderStatus) * len(OrderChange) == 72
 
 
-@pytest.mark.parametrize(("status", "change", "expected"), CELLS)
+@pytest.mark.parametrize("status, change, expected", CELLS)
 def test_every_cell_of_the_life_cycle(status: str, change: str, expected: str) -> None:
     """The status after each change from each status, or nothing when the message is a repeat or too late."""
     assert (next_status(OrderStatus(status), OrderChange(change)) or "") == expected

@@ -151,7 +151,7 @@ def test_what_a_flattening_order_left_is_flattened_next() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "answer", "residual"),
+    "name, answer, residual",
     [
         ("a position we do not know of", {"positions": {SYMBOL: 3}}, ("position", "we have 0 lots")),
         ("an order that lives on", {"orders": ["t-0000001"]}, ("open order t-0000001",)),
@@ -247,7 +247,7 @@ def test_a_breaker_ends_the_run_as_a_risk_stop(breaker: str) -> None:
 @pytest.mark.parametrize("cause", ["stop", "data_end", "duration"])
 @pytest.mark.parametrize("feed", ["nothing came", "nothing was decided"])
 def test_success_is_earned(cause: str, feed: str) -> None:
-    """A run that saw no data, or decided nothing, did not succeed whatever it planned: failed, exit 5, with the cause."""
+    """A run that saw no data, or decided nothing, did not succeed whatever it planned: failed, exit 5."""
     play = Play(duration_s=9)
     if feed == "nothing was decided":
         play.quote()

@@ -86,6 +86,17 @@ def partly_filled(play: Play) -> None:
     play.quote()
 
 
+def short_with_a_way_out(lots: int) -> Scene:
+    """Ten lots short, and so many of them already being bought back reduce-only."""
+
+    def scene(play: Play) -> None:
+        play.hold(-10)
+        play.place(way_out(Side.BUY, lots))
+        play.quote()
+
+    return scene
+
+
 def busy(orders: int) -> Scene:
     """So many orders within this minute, all rejected."""
 
@@ -167,6 +178,10 @@ CASES = [
     Case("held 10, turned to 20 short", holding(10), limit(Side.SELL, 30), GOES, UNITS),
     Case("held 10, turned to 21 short", holding(10), limit(Side.SELL, 31), "position_units", UNITS),
     Case("held 10, sold with more than it may turn to", holding(10), way_out(lots=10), GOES, UNITS),
+    Case("short 10, bought to 20 long", holding(-10), limit(lots=30), GOES, UNITS),
+    Case("short 10, but a way out may be first", short_with_a_way_out(10), limit(lots=21), "position_units", UNITS),
+    Case("... and just allowed", short_with_a_way_out(10), limit(lots=20), GOES, UNITS),
+    Case("a way out never adds to a position", short_with_a_way_out(30), limit(lots=20), GOES, UNITS),
     Case("10 waiting, 11 more", waiting(OrderStatus.ACCEPTED), limit(lots=11), "position_units", UNITS),
     Case("10 planned count", waiting(OrderStatus.PLANNED), limit(lots=11), "position_units", UNITS),
     Case("10 sent count", waiting(OrderStatus.SENT), limit(lots=11), "position_units", UNITS),

@@ -164,6 +164,8 @@ def funding_is_right(story: Story) -> Violations:
     started = records[0].event
     assert isinstance(started, RunStarted)
     instruments = instruments_of(started)
+    if story.setup.survives:
+        return _paid_wrongly([record.event for record in records], instruments)
     lots: Counter[str] = Counter()
     seen: set[str] = set()
     mid: dict[str, int] = {}
@@ -184,6 +186,17 @@ def funding_is_right(story: Story) -> Violations:
             paid = booked.get((event.instrument, event.ts_ns), 0)
             if due != paid:
                 found.append(f"funding at {event.ts_ns} on {lots[event.instrument]} lots: due {due}, booked {paid}")
+    return found
+
+
+def _paid_wrongly(events: Sequence[Event], instruments: dict[str, Instrument]) -> Violations:
+    """For an exchange elsewhere: each payment against its own figures."""
+    found = []
+    for event in unique_funding(events):
+        notional = event.size_lots * event.mark_ticks * unit_of(instruments[event.instrument])
+        due = Fraction(-notional * event.rate_ppb, 1_000_000_000).__floor__()
+        if due != event.amount_units:
+            found.append(f"{event.venue_funding_id}: due {due}, booked {event.amount_units}")
     return found
 
 
@@ -221,6 +234,16 @@ def ids_are_intended_once(story: Story) -> Violations:
     """One client id, one intent in the journal."""
     times = Counter(r.event.client_id for r in story.records() if isinstance(r.event, OrderIntent))
     return [f"{client_id} was intended {count} times" for client_id, count in times.items() if count > 1]
+
+
+def closing_orders_only_reduce(story: Story) -> Violations:
+    """Stops, targets, exits and flattening orders say reduce-only, so that none can open the other side."""
+    intents = [record.event for record in story.records() if isinstance(record.event, OrderIntent)]
+    return [
+        f"{intent.client_id} ({intent.purpose}) is not reduce-only"
+        for intent in intents
+        if intent.purpose != "entry" and not intent.reduce_only
+    ]
 
 
 def every_crash_is_told(story: Story) -> Violations:
@@ -270,6 +293,7 @@ CHECKS: tuple[Callable[[Story], Violations], ...] = (
     trips_outlive_restarts,
     limits_hold_at_the_venue,
     ids_are_intended_once,
+    closing_orders_only_reduce,
     every_crash_is_told,
 )
 

@@ -19,7 +19,7 @@ import msgspec
 from agora import assembly, launch
 from agora.config import Config
 from agora.domain.errors import JournalFault, StartFault
-from agora.domain.events import Event, Heartbeat, OperatorCommand, OrderSent, Reconcile, RunEnded, RunStarted
+from agora.domain.events import Event, Heartbeat, OperatorCommand, OrderSent, Reconcile, RunEnded, RunResumed, RunStarted
 from agora.domain.orders import Order
 from agora.engine.desk import Desk
 from agora.engine.ports import Clock, Trader, Venue
@@ -32,6 +32,7 @@ from agora.session.keeper import CheckpointKeeper
 from agora.session.runner import POLL_NS, Runner
 from agora.venues.paper import Feed, PaperVenue
 from tests.scenarios.churner import Churner
+from tests.scenarios.exchange import Exchange, ExchangeVenue, Remote
 from tests.simulation.disk import Crashed, Faults, SimDisk
 from tests.simulation.loop import VirtualClock, VirtualTimeLoop, run_virtual
 
@@ -60,6 +61,7 @@ class Setup:
     change_feed: FeedChanger | None = None
     flush_s: float = 0.4
     commit_s: float = 0.01
+    survives: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +199,7 @@ def is_intent_durable(disk: SimDisk, client_id: str) -> bool:
     return False
 
 
-def worst_lots(machine: Any, order: Order) -> int:
+def worst_lots(machine: Any, order: Order, *, is_new: bool = False) -> int:
     """The position at the venue if this order and every entry it has on that side filled completely."""
     position = machine._account.positions[order.instrument].size_lots * order.side
     waiting = sum(
@@ -205,6 +207,8 @@ def worst_lots(machine: Any, order: Order) -> int:
         for known in machine._known.values()
         if known.side == order.side and known.purpose == "entry"
     )
+    if is_new and order.purpose == "entry":
+        waiting += order.size_lots
     return max(0, position) + waiting if position >= 0 else position + waiting
 
 
@@ -243,6 +247,18 @@ def first_parts(setup: Setup, config: Config) -> assembly.Parts:
     return dressed(setup, parts)
 
 
+def known_ns(records: Sequence[Record]) -> int:
+    """Up to when a run knows what its venue answered: a restart that was not reconciled has learnt nothing yet."""
+    known, unreconciled = START_NS, None
+    for record in records:
+        if isinstance(record.event, RunResumed) and unreconciled is None:
+            unreconciled = known
+        elif isinstance(record.event, Reconcile):
+            unreconciled = None
+        known = max(known, record.event.ts_ns)
+    return known if unreconciled is None else unreconciled
+
+
 def fold_breakers(records: Sequence[Record]) -> set[str]:
     """The breakers that a journal leaves tripped."""
     tripped: set[str] = set()
@@ -267,6 +283,7 @@ class Teller:
         self._draw = random.Random(setup.seed)
         self._now_ns = START_NS
         self._life = 0
+        self._exchange: Exchange | None = None
 
     def play(self) -> Story:
         """To the end of the run; an AssertionError when it finds none."""
@@ -343,8 +360,12 @@ class Teller:
         story, config = self.story, self.story.config
         ground = self._ground()
         if not story.disk.exists("events.jsonl") or not any(True for _ in story.records()):
-            self._forget_nothing()
-            return launch.open_new(first_parts(self.setup, config), ground, config)
+            self._begin_anew()
+            parts = first_parts(self.setup, config)
+            if self.setup.survives:
+                self._exchange = self._exchange or Exchange(parts, start_ns=self._now_ns, seed=self.setup.seed)
+                parts.machine = Remote()  # type: ignore[assignment]
+            return launch.open_new(parts, ground, config)
         tripped = fold_breakers(story.records())
         try:
             opened = launch.open_old(ground, config)
@@ -357,7 +378,7 @@ class Teller:
             story.unrefused_trips.append(", ".join(sorted(tripped)))
         return opened
 
-    def _forget_nothing(self) -> None:
+    def _begin_anew(self) -> None:
         """A crash before the first record was durable: nothing was, so the start is a new one on a clean disk."""
         disk = self.story.disk
         for name in disk.names():
@@ -383,12 +404,21 @@ class Teller:
             rebuild=self._rebuild,
             build_clock=lambda _parts, now_ns=None: clock,  # noqa: ARG005
             build_venue=self._build_venue,
+            upcoming=self._upcoming,
         )
 
+    def _upcoming(self, parts: assembly.Parts, after: int) -> Event | None:
+        return None if self.setup.survives else assembly.next_market_event(parts, after)
+
     def _rebuild(self, config: Config, record: RunStarted) -> assembly.Parts:
-        return dressed(self.setup, assembly.rebuild(config, record))
+        parts = dressed(self.setup, assembly.rebuild(config, record))
+        if self.setup.survives:
+            parts.machine = Remote()  # type: ignore[assignment]
+        return parts
 
     def _build_venue(self, parts: assembly.Parts, clock: Clock, after: int = 0) -> Venue:
+        if self._exchange is not None:
+            return self._connection(self._exchange, clock)
         feed = assembly.build_feed(parts, clock, after=after)
         if self.setup.change_feed is not None:
             feed = self.setup.change_feed(feed, clock)
@@ -397,6 +427,14 @@ class Teller:
         sent = (record.event for record in self.story.records())
         self.story.at_venue = {event.client_id for event in sent if isinstance(event, OrderSent)}
         return WatchedVenue(venue, parts.machine, self.story, life=self._life)  # type: ignore[return-value]
+
+    def _connection(self, exchange: Exchange, clock: Clock) -> Venue:
+        life = self._life
+
+        def note(order: Order, ts_ns: int) -> None:
+            note_order(self.story, order, ts_ns, life=life, worst_lots=worst_lots(exchange.machine, order, is_new=True))
+
+        return ExchangeVenue(exchange, clock, note=note, known_ns=known_ns(self.story.records()))
 
     async def _flush(self, log: Any, task: asyncio.Task[None]) -> None:
         """What the writer's thread does on its own: passing notes reach the disk within a second."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import sys
+from dataclasses import replace
 
+from tests.scenarios.checks import violations
 from tests.scenarios.harness import Crash, Setup, Story, Teller
 
 # One of the lives of a 20 s story makes about this many disk operations.
@@ -21,6 +23,17 @@ def setup_of(seed: int, *, seconds: float = 20) -> Setup:
         pairs=("local.funding_rate_ppb=3000000" if seed % 2 else "local.funding_rate_ppb=-2000000",),
         instrument=INSTRUMENT,
     )
+
+
+def remote_setup_of(seed: int, *, seconds: float = 20) -> Setup:
+    """The run of a seed at an exchange that outlives it."""
+    return replace(setup_of(seed, seconds=seconds), survives=True)
+
+
+def lagging(seed: int) -> Setup:
+    """At that exchange, with syncs that take up to 100 s: more than 500 prices wait when the run looks again."""
+    pairs = ("risk.stale_timeout_s=3000", "risk.data_age_s_max=600", *setup_of(seed).pairs)
+    return replace(remote_setup_of(seed, seconds=400), commit_s=100.0, pairs=pairs)
 
 
 def crashes_of(seed: int, *, seconds: float = 20) -> list[Crash]:
@@ -46,8 +59,6 @@ def tell(seed: int) -> Story:
 
 def main(arguments: list[str]) -> None:
     """Tell one seed again and say what was found: `python -m tests.scenarios.plans SEED`."""
-    from tests.scenarios.checks import violations  # noqa: PLC0415 - the checks know the plans' harness
-
     seed = int(arguments[0])
     story = tell(seed)
     sys.stdout.write(f"seed {seed}: {setup_of(seed)}\n{crashes_of(seed)}\n{story.ended()}\n")

@@ -57,7 +57,7 @@ def test_a_kill_file_is_heard_once_with_its_text(watched: Watched, place: str) -
 
 @pytest.mark.requirement("H3.2")
 @pytest.mark.parametrize(
-    ("name", "content", "reason"),
+    "name, content, reason",
     [
         ("empty", b"", "kill file kill.txt"),
         ("only spaces", b" \n\t ", "kill file kill.txt"),
@@ -103,7 +103,7 @@ def test_a_command_file_is_heard_once_and_removed(watched: Watched, command: str
 
 
 @pytest.mark.parametrize(
-    ("name", "content"),
+    "name, content",
     [
         ("not JSON", b"stop"),
         ("a command of nobody", b'{"command":"buy"}'),
@@ -143,7 +143,7 @@ def test_a_long_reason_is_shortened(watched: Watched) -> None:
 
 @pytest.mark.requirement("H3.3")
 @pytest.mark.parametrize(
-    ("signals", "commands"),
+    "signals, commands",
     [
         ([signal.SIGINT], ["interrupt"]),
         ([signal.SIGTERM], ["terminate"]),

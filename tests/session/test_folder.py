@@ -12,6 +12,7 @@ import pytest
 from agora.domain.errors import StartFault, UsageFault
 from agora.session.folder import CONFIG_FILE, Home, Latch, Lock, is_locked, read_json, write_private
 
+ROOT = Path(__file__).resolve().parents[2]
 HOLD = (
     "import sys; from pathlib import Path; from agora.session.folder import Lock;"
     "lock = Lock(Path(sys.argv[1]), 'the account'); print('held', flush=True); sys.stdin.read()"
@@ -38,7 +39,7 @@ def test_a_lock_is_exclusive_across_processes(tmp_path: Path) -> None:
     """While another process holds it a second is refused at once, naming that process; its death frees it."""
     path = tmp_path / "lock"
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, str(path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
