@@ -168,7 +168,9 @@ def build_feed(parts: Parts, clock: Clock, *, after: int = 0) -> Feed:
     """The source of market data."""
     run: RunSettings = parts.config["run"]
     if parts.source is None:
-        return LocalFeed(_local_market(parts), clock, after=after)
+        return LocalFeed(
+            _local_market(parts), clock, after=after, history_after=parts.desk.state.counters.history_events
+        )
     name = ", ".join(Path(path).name for path in run.data)
     connected = FeedConnected(ts_ns=clock.now_ns(), source=name, period_s=parts.source.interval_s)
     events = _recorded_events(parts, parts.source, after=after)

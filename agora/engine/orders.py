@@ -181,6 +181,8 @@ def amend(desk: Desk, intent: Amend) -> None:
     order = desk.state.working.get(intent.client_id)
     if order is None or order.is_cancel_requested:
         return
+    if _amend_refused(desk, order, intent):
+        return
     desk.record(
         OrderAmendIntent(
             ts_ns=desk.state.now_ns,
@@ -190,6 +192,29 @@ def amend(desk: Desk, intent: Amend) -> None:
         )
     )
     desk.out.append(Change(order.client_id, desk.state.now_ns, (intent.price_ticks, intent.trigger_ticks)))
+
+
+def _amend_refused(desk: Desk, order: Order, intent: Amend) -> bool:
+    """Whether the limits refuse the order at its new levels; recorded like any refusal.
+
+    Judged as an order that can only reduce: its size is counted already, what may be wrong is the price.
+    """
+    moved = Place(
+        instrument=order.instrument,
+        side=order.side,
+        size_lots=order.size_lots,
+        purpose=order.purpose,
+        type=order.type,
+        price_ticks=intent.price_ticks or order.price_ticks,
+        trigger_ticks=intent.trigger_ticks or order.trigger_ticks,
+        reduce_only=True,
+    )
+    for check in desk.rules.checks:
+        reason = check.refusal(desk, moved)
+        if reason is not None:
+            _refuse(desk, order.trader, moved, rule=check.name, reason=reason)
+            return True
+    return False
 
 
 def flatten_position(desk: Desk, symbol: str) -> None:
@@ -314,6 +339,7 @@ def _settle(desk: Desk, order: Order, event: OrderFilled) -> None:
     state = desk.state
     holding = state.holdings[order.instrument]
     instrument = desk.rules.instruments[order.instrument]
+    before_lots = holding.position.size_lots
     realised = holding.position.apply(
         instrument, size_lots=order.side * event.fill_size_lots, price_ticks=event.fill_price_ticks
     )
@@ -331,12 +357,13 @@ def _settle(desk: Desk, order: Order, event: OrderFilled) -> None:
             trader=order.trader,
         )
     )
-    if holding.position.size_lots == 0:
+    # A fill through zero ends one trade and begins the next.
+    if before_lots and holding.position.size_lots * before_lots <= 0:
         _close_trade(desk, order.instrument)
 
 
 def _close_trade(desk: Desk, symbol: str) -> None:
-    """A position went flat: one trade is complete, won or lost after fees and funding."""
+    """A position went flat or changed sides: one trade is complete, won or lost after fees and funding."""
     holding = desk.state.holdings[symbol]
     counters = desk.state.counters
     counters.trades += 1

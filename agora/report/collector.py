@@ -219,7 +219,7 @@ class Collector:
         self._add_slippage(desk, event, side)
         if event.purpose == "liquidation":
             self.liquidations += 1
-        if change.size_lots == 0:
+        if before_lots and before_lots * change.size_lots <= 0:
             self._close_trade(desk, symbol)
         self._mark_equity(desk)
 

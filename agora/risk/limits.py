@@ -193,12 +193,13 @@ def leverage(desk: Desk, settings: LimitSettings, place: Place) -> str | None:
 
 
 def order_rate(desk: Desk, settings: LimitSettings, place: Place) -> str | None:
-    """Orders in the last 60 s of the run's clock."""
+    """Orders in the last 60 s of the run's clock, this one and the legs of its bracket included."""
     since = desk.state.now_ns - MINUTE_NS
     recent = sum(ts_ns > since for ts_ns in desk.state.order_times_ns)
-    if not _adds_risk(place) or recent < settings.orders_per_minute_max:
+    wanted = recent + 1 + bool(place.stop_ticks) + bool(place.target_ticks)
+    if not _adds_risk(place) or wanted <= settings.orders_per_minute_max:
         return None
-    return f"{recent} orders in the last minute, limit {settings.orders_per_minute_max}"
+    return f"{wanted} orders in a minute with this one and its legs, limit {settings.orders_per_minute_max}"
 
 
 LIMITS: dict[str, Rule] = {

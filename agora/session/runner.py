@@ -213,13 +213,16 @@ class Runner:
         try:
             while self._leaving:
                 turn, self._leaving = self._leaving, []
-                is_durable = await self.make_durable()
-                for effect in turn:
-                    if isinstance(effect, Change) or not self.is_taking_up:
-                        await self._let_leave(effect, is_durable=is_durable)
+                await self._let_all_leave(turn)
         finally:
             self._is_performing = False
             self._leaving = []
+
+    async def _let_all_leave(self, turn: list[Leaving]) -> None:
+        is_durable = await self.make_durable()
+        for effect in turn:
+            if isinstance(effect, Change) or not self.is_taking_up:
+                await self._let_leave(effect, is_durable=is_durable)
 
     async def make_durable(self) -> bool:
         """Make everything durable; False when the disk is dead, which ends the run."""

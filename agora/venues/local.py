@@ -194,17 +194,20 @@ def live_events(market: LocalMarket, *, after: int) -> Iterator[tuple[int, Marke
 
 
 class LocalFeed:
-    """The local market on the run's clock (port `Feed` of the paper venue). `after`: events a resumed run has had."""
+    """The local market on the run's clock (port `Feed` of the paper venue).
+
+    `after` and `history_after`: live events and warm-up bars that a resumed run has had.
+    """
 
     is_paced = True
 
-    def __init__(self, market: LocalMarket, clock: Clock, *, after: int = 0) -> None:
+    def __init__(self, market: LocalMarket, clock: Clock, *, after: int = 0, history_after: int = 0) -> None:
         self._clock = clock
         start_ns = clock.now_ns()
         self._ready: deque[Event] = deque()
         self._ready.append(FeedConnected(ts_ns=start_ns, source="local"))
         if after == 0:
-            self._ready.extend(history(market, end_ns=start_ns)[0])
+            self._ready.extend(history(market, end_ns=start_ns)[0][history_after:])
         self._stream = live_events(market, after=after)
         self._head = next(self._stream)
         self._anchor_ns = start_ns - self._head[0] * TICK_NS

@@ -117,6 +117,7 @@ class _Known(msgspec.Struct):
     fills: int = 0
     changes: int = 0
     due_ns: int = 0
+    latency_ns: int = 0
 
 
 class _Account(msgspec.Struct):
@@ -215,6 +216,8 @@ class PaperMachine:
         known = self._known[number]
         # Messages about one order arrive in the order in which they were sent: no cancel overtakes its order.
         known.due_ns = max(known.due_ns, ts_ns + latency_ns)
+        if what == "place":
+            known.latency_ns = known.due_ns - ts_ns
         arrival = _Arrival(known.due_ns, self._sequence, ts_ns, known.instrument, number, what, facts)
         heapq.heappush(self._arrivals, arrival)
 
@@ -375,8 +378,9 @@ class PaperMachine:
                 events.append(self._fill(known, price, size, is_maker=detail == _MAKER, now_ns=now_ns))
             elif code == fills.ACCEPTED:
                 venue_id = f"paper-{number}"
-                latency = now_ns - known.sent_ns
-                events.append(OrderAccepted(ts_ns=now_ns, client_id=client_id, venue_id=venue_id, latency_ns=latency))
+                events.append(
+                    OrderAccepted(ts_ns=now_ns, client_id=client_id, venue_id=venue_id, latency_ns=known.latency_ns)
+                )
             elif code == fills.REJECTED:
                 events.append(OrderRejected(ts_ns=now_ns, client_id=client_id, reason=_REASONS[detail]))
             elif code == fills.CANCELLED:

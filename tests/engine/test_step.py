@@ -22,6 +22,7 @@ from agora.domain.events import (
     OrderCancelled,
     OrderExpired,
     OrderFilled,
+    OrderRefused,
     OrderRejected,
     OrderSent,
     OrderUnknown,
@@ -258,6 +259,28 @@ def test_an_amendment_moves_the_order_when_the_venue_says_so() -> None:
     play.tell(OrderAmendRejected, client_id=order.client_id, reason="already_done")
     assert order.price_ticks == PRICE - 50
     assert [said.what for said in play.recorded(Warned)] == ["amend_rejected"]
+
+
+def test_an_amendment_far_from_the_market_is_refused() -> None:
+    """What the band refuses as an order it refuses as a move of one; the order stays as it was."""
+    play = Play()
+    order = play.place(limit())
+    play.trader.script.append(Amend(client_id=order.client_id, price_ticks=PRICE * 10))
+    play.candle()
+    assert play.kinds() == ["decision", "order.refused"]
+    assert [refused.rule for refused in play.recorded(OrderRefused)] == ["price_band"]
+    assert order.price_ticks != PRICE * 10
+
+
+def test_a_fill_through_zero_ends_a_trade_and_begins_another() -> None:
+    """Long 10, sell 25: the long is one lost trade, the short of 15 is open; closing it makes two."""
+    play = Play()
+    play.hold(10)
+    play.hold(-25, price=PRICE - 10)
+    assert (play.state.counters.trades, play.state.counters.losing_streak) == (1, 1)
+    assert play.state.holdings[SYMBOL].position.size_lots == -15
+    play.hold(15, price=PRICE - 20)
+    assert (play.state.counters.trades, play.state.counters.wins) == (2, 1)
 
 
 def test_a_trade_is_won_after_fees_and_funding() -> None:

@@ -201,6 +201,8 @@ CASES = [
     Case("leverage is measured on what is left", poor, limit(lots=1), "leverage"),
     Case("the 60th order of a minute", busy(59), limit(lots=1), GOES),
     Case("the 61st order of a minute", busy(60), limit(lots=1), "order_rate"),
+    Case("the legs of a bracket count", busy(58), limit(lots=1, stop_ticks=1, target_ticks=2), "order_rate"),
+    Case("a bracket that just fits", busy(57), limit(lots=1, stop_ticks=1, target_ticks=2), GOES),
     Case("the 61st order is a way out", busy(60), way_out(), GOES),
     Case("a breaker is tripped", tripped, limit(), "entries_open"),
     Case("a breaker is tripped, but a way out", tripped_with_position, way_out(), GOES),

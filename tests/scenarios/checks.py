@@ -13,7 +13,7 @@ from fractions import Fraction
 import msgspec
 
 from agora import assembly
-from agora.domain.errors import ExitCode
+from agora.domain.errors import ExitCode, JournalFault
 from agora.domain.events import (
     BreakerReset,
     BreakerTripped,
@@ -34,6 +34,11 @@ from agora.journal.verify import verify_chain
 from tests.scenarios.harness import Story, dressed
 
 Violations = list[str]
+
+
+def every_life_goes_its_way(story: Story) -> Violations:
+    """No start and no life ended by an exception that nobody caught."""
+    return story.broken
 
 
 def no_order_twice(story: Story) -> Violations:
@@ -279,6 +284,7 @@ def unit_of(instrument: Instrument) -> int:
 
 
 CHECKS: tuple[Callable[[Story], Violations], ...] = (
+    every_life_goes_its_way,
     no_order_twice,
     durable_before_effect,
     nothing_durable_lost,
@@ -300,5 +306,12 @@ CHECKS: tuple[Callable[[Story], Violations], ...] = (
 
 def violations(story: Story) -> dict[str, Violations]:
     """What every check has found, by its name; empty when all is well."""
-    found = {check.__name__: check(story) for check in CHECKS}
+    found = {check.__name__: _said_by(check, story) for check in CHECKS}
     return {name: sentences for name, sentences in found.items() if sentences}
+
+
+def _said_by(check: Callable[[Story], Violations], story: Story) -> Violations:
+    try:
+        return check(story)
+    except (JournalFault, IndexError) as fault:
+        return [f"the journal cannot be read: {fault}"]

@@ -32,7 +32,7 @@ class Churner:
         if isinstance(event, MarketCandle) and event.is_history:
             return None
         self._count += 1
-        draw = random.Random(self._seed * 1_000_003 + self._count)
+        draw = random.Random(self._seed * 1_000_003 + self._count)  # noqa: S311 - a choice, no secret
         if isinstance(event, MarketCandle):
             return self._on_bar(view, draw, event.close_ticks)
         assert isinstance(event, OrderFilled)
@@ -51,7 +51,7 @@ class Churner:
         elif chance < 0.6:
             intents += [self._limit(view, draw, close) for _ in range(3)]
         elif chance < 0.75 and orders:
-            intents.append(Cancel(client_id=draw.choice(orders).client_id))
+            intents += [Cancel(client_id=draw.choice(orders).client_id), self._limit(view, draw, close)]
         elif chance < 0.9 and orders:
             intents.append(self._amend(draw, draw.choice(orders), close))
         lots = view.position_lots(self._symbol)

@@ -40,7 +40,7 @@ class Exchange:
         self._start_ns = start_ns
         self._head = self._next_of_stream()
         self._told: list[Event] = []
-        self._draw = random.Random(seed)
+        self._draw = random.Random(seed)  # noqa: S311 - which answers come twice, no secret
         self._listener: ExchangeVenue | None = None
 
     def connect(self, listener: ExchangeVenue, now_ns: int, *, known_ns: int) -> list[Event]:
@@ -88,9 +88,7 @@ class Exchange:
 class ExchangeVenue:
     """The connection of one life of the run (port `Venue`)."""
 
-    def __init__(
-        self, exchange: Exchange, clock: Clock, *, note: Callable[[Order, int], None], known_ns: int
-    ) -> None:
+    def __init__(self, exchange: Exchange, clock: Clock, *, note: Callable[[Order, int], None], known_ns: int) -> None:
         self._exchange = exchange
         self._clock = clock
         self._note = note
@@ -161,14 +159,14 @@ class Remote:
     def change(self, client_id: str, ts_ns: int, amend: tuple[int, int] | None) -> None:
         """It knows."""
 
-    def on_market(self, event: Event) -> list[Event]:
+    def on_market(self, event: Event) -> list[Event]:  # noqa: ARG002
         """It has seen it."""
         return []
 
     def on_gap(self, event: Event) -> None:
         """It has no gaps."""
 
-    def advance(self, now_ns: int) -> list[Event]:
+    def advance(self, now_ns: int) -> list[Event]:  # noqa: ARG002
         """Its time passes without us."""
         return []
 

@@ -19,7 +19,16 @@ import msgspec
 from agora import assembly, launch
 from agora.config import Config
 from agora.domain.errors import JournalFault, StartFault
-from agora.domain.events import Event, Heartbeat, OperatorCommand, OrderSent, Reconcile, RunEnded, RunResumed, RunStarted
+from agora.domain.events import (
+    Event,
+    Heartbeat,
+    OperatorCommand,
+    OrderSent,
+    Reconcile,
+    RunEnded,
+    RunResumed,
+    RunStarted,
+)
 from agora.domain.orders import Order
 from agora.engine.desk import Desk
 from agora.engine.ports import Clock, Trader, Venue
@@ -97,6 +106,7 @@ class Story:
     remains: list[dict[str, bytes]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     unrefused_trips: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
     crashes: int = 0
     disk_failed: bool = False
     at_venue: set[str] = field(default_factory=set)
@@ -280,7 +290,7 @@ class Teller:
         self.story = Story(setup, config, SimDisk(faults))
         self._crashes = list(crashes)
         self._spoken: set[int] = set()
-        self._draw = random.Random(setup.seed)
+        self._draw = random.Random(setup.seed)  # noqa: S311 - a plan of faults, no secret
         self._now_ns = START_NS
         self._life = 0
         self._exchange: Exchange | None = None
@@ -303,6 +313,19 @@ class Teller:
             self._die(seed)
         raise AssertionError(f"seed {self.setup.seed}: no end after {LIVES_MAX} lives")
 
+    def play_to_crash(self) -> Story:
+        """The first life only; the story's disk is what the next start would find."""
+        crash = self._crashes.pop(0)
+        is_over = run_virtual(self._live_once(crash), seed=self.setup.seed, start_ns=self._now_ns)
+        assert not is_over, "the run ended before the crash"
+        self._life += 1
+        self._die(self.setup.seed)
+        return self.story
+
+    async def reopen(self) -> launch.Opened:
+        """The program's own start on the disk as it is."""
+        return launch.open_old(self._ground(), self.story.config)
+
     def _die(self, seed: int) -> None:
         """The machine stops: of what was not synced only a part is found again."""
         disk = self.story.disk
@@ -317,6 +340,9 @@ class Teller:
             return await self._live(loop, crash)
         except Crashed:
             return False
+        except Exception as fault:
+            self.story.broken.append(f"life {self._life}: {type(fault).__name__}: {fault}")
+            return True
         finally:
             self._now_ns = loop.now_ns() + int((crash.down_s if crash else 1.0) * NS_PER_S)
 
@@ -348,12 +374,18 @@ class Teller:
             await task
         except asyncio.CancelledError as fault:
             raise Crashed("at a moment") from fault
+        except Exception:
+            await self._note_end(runner)
+            raise
         finally:
             flusher.cancel()
-        story.desk = runner.desk
-        story.account = await opened.venue.account()
+        await self._note_end(runner)
         story.disk_failed = opened.log.failure is not None
         return True
+
+    async def _note_end(self, runner: Runner) -> None:
+        self.story.desk = runner.desk
+        self.story.account = await runner.venue.account()
 
     async def _open(self) -> launch.Opened | None:
         """The program's own start; None when it says that the run is over."""
@@ -395,7 +427,7 @@ class Teller:
         clock = VirtualClock()
 
         async def delay() -> None:
-            await asyncio.sleep(draw.random() * setup.commit_s)
+            await clock.sleep_until(clock.now_ns() + int(draw.random() * setup.commit_s * NS_PER_S))
 
         return launch.Ground(
             folder=Path(f"20260926T234500Z-local-churner-{setup.seed:08x}"),
@@ -438,8 +470,10 @@ class Teller:
 
     async def _flush(self, log: Any, task: asyncio.Task[None]) -> None:
         """What the writer's thread does on its own: passing notes reach the disk within a second."""
+        clock = VirtualClock()
         while True:
-            await asyncio.sleep(self.setup.flush_s * (0.5 + self._draw.random()))
+            wait_s = self.setup.flush_s * (0.5 + self._draw.random())
+            await clock.sleep_until(clock.now_ns() + int(wait_s * NS_PER_S))
             try:
                 log._writer.flush()
             except JournalFault:

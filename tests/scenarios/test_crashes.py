@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from agora.domain.errors import DamagedJournal
 from agora.domain.events import OrderFilled, RunResumed
 from tests.scenarios.checks import violations
-from tests.scenarios.harness import Crash, Teller, events_of
+from tests.scenarios.harness import NS_PER_S, START_NS, Crash, Teller, events_of
 from tests.scenarios.plans import crashes_of, setup_of, tell
+from tests.simulation.loop import run_virtual
 
 # Ten to a test: a hang or a failure is found among few, and 200 and more seeds stay readable in the report.
 SEEDS_PER_TEST = 10
@@ -69,7 +73,20 @@ def test_a_crash_at_every_operation_of_a_short_run_is_survived(first: int) -> No
         assert not violations(story), f"crash at operation {operation}: {violations(story)}"
 
 
-@pytest.mark.requirement("B28")
+@pytest.mark.requirement("H6.1")
+def test_a_checkpoint_beyond_the_journal_is_no_truth() -> None:
+    """A journal that was cut cleanly before what its checkpoint has seen is not traded on."""
+    teller = Teller(setup_of(1), [Crash(after_s=15)])
+    disk = teller.play_to_crash().disk
+    cut_at = max(int(name[11:23]) for name in disk.names() if name.startswith("checkpoint-")) - 20
+    for name in ("events.jsonl", "market.jsonl"):
+        lines = disk.read(name).splitlines(keepends=True)
+        disk.damage(name, b"".join(line for line in lines if json.loads(line)["seq"] <= cut_at))
+    with pytest.raises(DamagedJournal, match="checkpoint"):
+        run_virtual(teller.reopen(), seed=1, start_ns=START_NS + 60 * NS_PER_S)
+
+
+@pytest.mark.requirement("B24")
 def test_the_same_seed_tells_the_same_story() -> None:
     """Two plays of one seed leave the same bytes: a failure found once can be looked at again."""
     one, two = tell(11), tell(11)

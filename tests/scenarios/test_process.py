@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -67,8 +68,8 @@ def test_the_run_of_these_tests_trades(finished: Path) -> None:
 @pytest.mark.requirement("H4.1")
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_a_run_killed_five_times_goes_on_to_its_end(seed: int, market: Path, tmp_path: Path) -> None:
-    """SIGKILL at seeded instants, `--resume` each time: in the end flat, verified, replayed, the whole recording seen."""
-    draw = random.Random(seed)
+    """SIGKILL at seeded instants, `--resume` each time: in the end flat, verified, replayed, all data seen."""
+    draw = random.Random(seed)  # noqa: S311 - instants, no secret
     run = Running(tmp_path, *recorded(market))
     for _ in range(5):
         run.wait_for('"feed.connected')
@@ -86,7 +87,7 @@ def test_a_run_killed_five_times_goes_on_to_its_end(seed: int, market: Path, tmp
 
 @pytest.mark.requirement("B28")
 @pytest.mark.requirement("H3.3")
-@pytest.mark.parametrize(("number", "code", "reason"), [(signal.SIGINT, 130, "interrupt"), (signal.SIGTERM, 143, "terminate")])
+@pytest.mark.parametrize("number,code,reason", [(signal.SIGINT, 130, "interrupt"), (signal.SIGTERM, 143, "terminate")])
 def test_a_signal_ends_a_run_in_order(number: int, code: int, reason: str, market: Path, tmp_path: Path) -> None:
     """Cancelled, flat, reported, with the exit code of the signal."""
     run = Running(tmp_path, *recorded(market, "20"))
@@ -152,7 +153,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("a small file system needs root and mount")
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], check=False, capture_output=True)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)], check=False, capture_output=True
+    )
     if made.returncode != 0:
         pytest.skip(f"no tmpfs here: {made.stderr.decode().strip()}")
     yield folder
@@ -278,5 +281,5 @@ def test_json_logs_are_one_object_per_line(market: Path, tmp_path: Path) -> None
     folder = only_run(tmp_path)
     records = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     assert records[0]["run_id"] == folder.name
-    assert all(later["seq"] > sooner["seq"] for sooner, later in zip(records, records[1:], strict=False))
+    assert all(later["seq"] > sooner["seq"] for sooner, later in pairwise(records))
     assert all({"kind", "seq", "ts_ns", "hash", "prev"} <= record.keys() for record in records)

@@ -137,6 +137,13 @@ def test_a_new_run_hears_warm_up_bars_first_and_then_the_market() -> None:
     assert abs(quotes[0].bid_ticks - bars[-1].close_ticks) < 600
 
 
+def test_a_run_stopped_in_its_warm_up_hears_the_rest_of_the_bars_once() -> None:
+    """A resumed run gets the bars it has not had, then the market from its beginning."""
+    events = fed(LocalFeed(market(), ManualClock(START_NS), history_after=2), 5)
+    assert [type(event).__name__ for event in events[:2]] == ["FeedConnected", "MarketCandle"]
+    assert not any(isinstance(event, MarketCandle) for event in events[2:])
+
+
 def test_the_same_seed_is_the_same_feed() -> None:
     """Warm-up and live."""
     assert fed(LocalFeed(market(4), ManualClock(START_NS)), 500) == fed(

@@ -356,7 +356,7 @@ def test_a_position_is_liquidated_when_its_margin_is_gone(side: Side) -> None:
     assert (desk.position, desk.machine.account(desk.now_ns).open_client_ids) == (0, ())
 
 
-@pytest.mark.parametrize(("side", "reach"), [(Side.BUY, -1), (Side.SELL, 1)])
+@pytest.mark.parametrize("side, reach", [(Side.BUY, -1), (Side.SELL, 1)])
 def test_a_bar_that_came_back_liquidates_all_the_same(side: Side, reach: int) -> None:
     """Its close is harmless, its worst price was not: closed there. A shallower bar, and one the other way, are not."""
     for depth, is_over in ((reach * 90_000, False), (-reach * 110_000, False), (reach * 100_000, True)):
