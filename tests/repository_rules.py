@@ -62,7 +62,7 @@ BROAD_EXCEPT_HOMES: Mapping[str, str] = {
 FUNCTION_LINES_MAX = 70  # one screen; the docstring is not counted
 FILE_LINES_MAX = 600  # beyond it a file holds two subjects
 PARAMETERS_MAX = 5  # more is a record that has no name yet
-# What a function acts on (a desk, a book: what `self` is to a method) and two more; a third bare value is read wrong.
+# What a function acts on (a desk, a book: what `self` is to a method) and two more; a third is read wrong.
 POSITIONAL_MAX = 3
 NESTING_MAX = 3  # deeper, a reader holds more conditions than fit in the head
 README_LINES_MAX = 150  # what a visitor reads before deciding

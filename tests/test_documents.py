@@ -50,7 +50,7 @@ def examples(path: Path) -> list[Example]:
 
 def write_candles(path: Path) -> None:
     """Ten hours of seeded minutes with two slow swings an hour: enough for an average to cross another."""
-    chance, price = random.Random(7), 60_000.0  # noqa: S311  no secret is drawn
+    chance, price = random.Random(7), 60_000.0
     lines = ["open_time,open,high,low,close,volume"]
     for minute in range(CANDLES):
         drift = 20 if minute // 60 % 2 == 0 else -20

@@ -37,7 +37,7 @@ class Stream:
 
     def __init__(self, seed: int) -> None:
         """Choose the input level and the limits."""
-        self.rng = random.Random(seed)  # noqa: S311 - a reproducible test, not a secret
+        self.rng = random.Random(seed)
         self.level = STREAM_LEVELS[seed % 4]
         self.middle = 1000
         self.ts = 0

@@ -21,7 +21,7 @@ START_NS = 20_000 * DAY_NS - 40 * MINUTE_NS  # every stream crosses a midnight a
 
 def random_bars(seed: int, count: int) -> list[TwinBar]:
     """A seeded walk in ticks with silent bars, gaps and bars without a range."""
-    chance = random.Random(seed)  # noqa: S311 - a reproducible test, no secret
+    chance = random.Random(seed)
     bars = []
     close = float(chance.randrange(1_000, 2_000_000))
     for number in range(1, count + 1):

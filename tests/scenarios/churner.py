@@ -32,7 +32,7 @@ class Churner:
         if isinstance(event, MarketCandle) and event.is_history:
             return None
         self._count += 1
-        draw = random.Random(self._seed * 1_000_003 + self._count)  # noqa: S311 - a choice, no secret
+        draw = random.Random(self._seed * 1_000_003 + self._count)
         if isinstance(event, MarketCandle):
             return self._on_bar(view, draw, event.close_ticks)
         assert isinstance(event, OrderFilled)

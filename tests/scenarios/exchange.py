@@ -40,7 +40,7 @@ class Exchange:
         self._start_ns = start_ns
         self._head = self._next_of_stream()
         self._told: list[Event] = []
-        self._draw = random.Random(seed)  # noqa: S311 - which answers come twice, no secret
+        self._draw = random.Random(seed)
         self._listener: ExchangeVenue | None = None
 
     def connect(self, listener: ExchangeVenue, now_ns: int, *, known_ns: int) -> list[Event]:

@@ -290,7 +290,7 @@ class Teller:
         self.story = Story(setup, config, SimDisk(faults))
         self._crashes = list(crashes)
         self._spoken: set[int] = set()
-        self._draw = random.Random(setup.seed)  # noqa: S311 - a plan of faults, no secret
+        self._draw = random.Random(setup.seed)
         self._now_ns = START_NS
         self._life = 0
         self._exchange: Exchange | None = None

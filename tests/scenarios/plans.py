@@ -38,7 +38,7 @@ def lagging(seed: int) -> Setup:
 
 def crashes_of(seed: int, *, seconds: float = 20) -> list[Crash]:
     """One to four crashes, at disk operations and at moments, some of them while the run is being taken up."""
-    draw = random.Random(seed)  # noqa: S311 - a plan of faults, no secret
+    draw = random.Random(seed)
     return [_crash(draw, seconds) for _ in range(draw.randint(1, 4))]
 
 

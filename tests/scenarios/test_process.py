@@ -69,7 +69,7 @@ def test_the_run_of_these_tests_trades(finished: Path) -> None:
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])
 def test_a_run_killed_five_times_goes_on_to_its_end(seed: int, market: Path, tmp_path: Path) -> None:
     """SIGKILL at seeded instants, `--resume` each time: in the end flat, verified, replayed, all data seen."""
-    draw = random.Random(seed)  # noqa: S311 - instants, no secret
+    draw = random.Random(seed)
     run = Running(tmp_path, *recorded(market))
     for _ in range(5):
         run.wait_for('"feed.connected')

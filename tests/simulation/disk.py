@@ -186,7 +186,7 @@ class SimDisk:
 
 
 def _drawing(seed: int) -> random.Random:
-    return random.Random(seed)  # noqa: S311 - a plan of faults, no secret
+    return random.Random(seed)
 
 
 def _apply(files: dict[str, File], change: dict[str, File | None]) -> None:

@@ -28,7 +28,7 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.start_ns = start_ns
         self._elapsed_ns = 0
-        self._draw = random.Random(seed)  # noqa: S311 - an order of tasks, no secret
+        self._draw = random.Random(seed)
         self._clock_resolution = 1 / _NS
 
     def time(self) -> float:

@@ -408,7 +408,7 @@ def test_a_position_that_ended_leaves_no_trail_behind() -> None:
 
 def walk(seed: int, count: int) -> list[MarketCandle]:
     """A seeded market of trends, ranges and spikes."""
-    chance = random.Random(seed)  # noqa: S311 - a reproducible test, no secret
+    chance = random.Random(seed)
     candles, close, drift = [], PRICE, 0
     for number in range(1, count + 1):
         if number % 60 == 1:
