@@ -56,7 +56,7 @@ BROAD_EXCEPT_HOMES: Mapping[str, str] = {
     "agora/session/lifetime.py": "the edge of a run: whatever breaks, the run ends in order and says so",
     "agora/launch.py": "the edge of a run's process: the report is written whatever broke",
     "agora/journal/replay.py": "a replay must meet the same fault of the step as the run did, and go on as it did",
-    "agora/venues/recording.py": "a fault of the event source is re-raised as it was, not as the Parquet writer wraps it",
+    "agora/venues/recording.py": "a fault of the event source is re-raised as it was, not as the writer wraps it",
 }
 
 FUNCTION_LINES_MAX = 70  # one screen; the docstring is not counted
