@@ -26,7 +26,7 @@ from agora.journal.reader import read_records
 from agora.journal.recovery import Recovered, recover
 from agora.journal.store import Limits
 from agora.journal.writer import ThreadWriter
-from agora.kernels import fills, indicators
+from agora.kernels import compiled, fills, indicators
 from agora.report.collector import Collector
 from agora.session import lifetime, recovery, terminal
 from agora.session.clock import PacedClock, monotonic_ns, utc_text
@@ -146,13 +146,13 @@ def _lock_account(options: Options, held: contextlib.ExitStack) -> None:
 def compile_kernels(options: Options) -> None:
     """Compile, or load from the cache, everything hot; says so when it takes long enough to wonder."""
     start_ns = monotonic_ns()
-    is_cold = not any(options.home.cache.glob("numba/**/*.nbi"))
+    is_cold = not compiled.is_cached()
     if is_cold and not options.is_quiet:
         sys.stderr.write("compiling the kernels (once, some ten seconds) …\n")
     fills.warm_up()
     indicators.warm_up()
     if is_cold and not options.is_quiet:
-        sys.stderr.write(f"compiled in {(monotonic_ns() - start_ns) / 1e9:.1f} s, kept in {options.home.cache}\n")
+        sys.stderr.write(f"compiled in {(monotonic_ns() - start_ns) / 1e9:.1f} s, kept for later runs\n")
 
 
 def config_json(config: Config) -> bytes:

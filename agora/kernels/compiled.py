@@ -35,6 +35,11 @@ if config.CACHE_DIR:
     config.CACHE_DIR = str(Path(config.CACHE_DIR) / f"kernels-{_sources_digest()}")
 
 
+def is_cached() -> bool:
+    """Whether machine code of these sources lies in the cache folder, so that starting takes no compiling."""
+    return bool(config.CACHE_DIR) and any(Path(config.CACHE_DIR).rglob("*.nbi"))
+
+
 def compiled(function: _Kernel) -> _Kernel:
     """Compile `function` on its first call and keep the machine code in the cache folder."""
     return cast("_Kernel", njit(cache=True)(function))

@@ -162,6 +162,7 @@ def test_a_thread_writes_real_files(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.requirement("B39")
 def test_many_waiting_commits_cost_one_sync_per_file() -> None:
     """While the disk is busy, commits gather and are answered together by the next round."""
 

@@ -23,6 +23,8 @@ RECORDED_S = 400
 SPEED = "60"
 TRADER = ("--trader", "ema_cross", "--interval", "1s", "--set", "risk.position_lots_max=1000")
 PYTHONS = ("3.12", "3.13")
+# Two hundred megabytes of wheels from the package index.
+INSTALL_S = 240
 
 
 @pytest.fixture(scope="module")
@@ -205,6 +207,7 @@ def harm(path: Path, damage: str) -> None:
 
 @pytest.mark.requirement("H6.1")
 @pytest.mark.parametrize("name", ["events.jsonl", "market.jsonl"])
+@pytest.mark.requirement("B48")
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damage_in_the_middle_is_named_and_never_traded_on(name: str, damage: str, copied: Path) -> None:
     """`verify` exits 1 with the place; `run --resume` refuses with 3."""
@@ -258,15 +261,56 @@ def test_replay_is_the_same_in_other_surroundings(copied: Path, tmp_path: Path) 
         assert json.loads(done.stdout)["identical"] is True
 
 
+def _starts(python: str) -> bool:
+    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
+
+
+def python_of(version: str) -> Path:
+    """An interpreter of that version with the locked dependencies, made once per checkout; skips without one."""
+    folder = ROOT / "var" / f"venv-{version}"
+    python, complete = folder / "bin" / "python", folder / "complete"
+    if complete.exists():
+        return python
+    # A version that pyenv has but has not activated answers by its shim with an error, and by its own path.
+    named = [shutil.which(f"python{version}"), *map(str, Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))]
+    works = (name for name in named if name and _starts(name))
+    found = next(works, None)
+    if found is None:
+        pytest.skip(f"no python{version} on this machine")
+    shutil.rmtree(folder, ignore_errors=True)
+    install = [str(python), "-m", "pip", "install", "--quiet", "--no-compile", "--require-hashes", "-r"]
+    for words in ([found, "-m", "venv", str(folder)], [*install, str(ROOT / "requirements.lock")]):
+        made = subprocess.run(words, capture_output=True, text=True, timeout=INSTALL_S, check=False)
+        if made.returncode != 0:
+            pytest.skip(f"the dependencies cannot be installed for python{version}: {made.stderr[-200:]}")
+    complete.touch()
+    return python
+
+
+@pytest.mark.timeout(2 * INSTALL_S)
 @pytest.mark.requirement("B24")
 @pytest.mark.parametrize("version", PYTHONS)
 def test_replay_is_the_same_under_another_python(version: str, copied: Path) -> None:
     """A journal of this Python replays under another minor version, report included."""
-    python = ROOT / "var" / f"venv-{version}" / "bin" / "python"
-    if not python.exists():
-        pytest.skip(f"no {python.relative_to(ROOT)}: make one with python{version} -m venv and requirements.lock")
-    done = agora(copied, "replay", "latest", python=str(python))
+    done = agora(copied, "replay", "latest", python=str(python_of(version)))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.requirement("B8", "B47")
+def test_make_run_runs_and_then_verifies(tmp_path: Path) -> None:
+    """One command: a run of that length to its end, then its verification; the environment is the present one."""
+    words = ["make", "-C", str(ROOT), "run", "DURATION=0.1", "RUNTIME=", f"BIN={Path(sys.executable).parent}"]
+    done = subprocess.run(
+        [*words, f"AGORA_HOME={tmp_path}"],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert report_of(only_run(tmp_path))["status"] == "completed"
+    assert "good: " in done.stdout
 
 
 @pytest.mark.requirement("H5.1")
