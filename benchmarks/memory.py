@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,13 @@ def memory_figures(scratch: Path) -> dict[str, Any]:
 
 
 def installed_mb() -> int:
-    """Size of the packages of the runtime lock as installed here (compiled files included)."""
-    site = next(Path(entry) for entry in sys.path if entry.endswith("site-packages"))
-    total = sum(path.stat().st_size for path in site.rglob("*") if path.is_file() and not path.is_symlink())
+    """Size on disk of the packages of the runtime lock as installed here, byte code that exists included."""
+    lock = (Path(__file__).resolve().parent.parent / "requirements.lock").read_text(encoding="utf-8")
+    total = 0
+    for name in re.findall(r"^([A-Za-z0-9_.-]+)==", lock, re.MULTILINE):
+        try:
+            files = distribution(name).files or []
+        except PackageNotFoundError:
+            continue  # for another system
+        total += sum(path.stat().st_size for file in files if (path := Path(str(file.locate()))).is_file())
     return round(total / 1e6)
