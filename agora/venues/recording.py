@@ -33,8 +33,8 @@ from agora.domain.instruments import Instrument
 
 METADATA_KEY = "agora.recording"
 FORMAT_VERSION = 1
-BATCH_ROWS = 2_048  # decoded to structs this is about half a megabyte; larger batches cost memory, not time
-GROUP_ROWS = 32_768  # a group is what the writer holds; 17 columns of it are at most 5 MB
+BATCH_ROWS = 1_024  # decoded to structs this is a quarter of a megabyte; larger batches cost memory, not time
+GROUP_ROWS = 8_192  # a group is what writer and reader hold; 17 columns of it are little more than 1 MB
 HASHED_AT_A_TIME_BYTES = 1024**2
 SOURCES_MAX = 1_000  # files merged into one recording: a file per day for almost three years
 
