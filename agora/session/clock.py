@@ -64,11 +64,6 @@ def monotonic_ns() -> int:
     return time.monotonic_ns()
 
 
-def thread_cpu_ns() -> int:
-    """CPU time of this thread, for measuring ourselves."""
-    return time.thread_time_ns()
-
-
 def utc_text(wall_ns: int, pattern: str = "%Y-%m-%dT%H:%M:%SZ") -> str:
     """UTC text of a Unix time."""
     return time.strftime(pattern, time.gmtime(wall_ns // NS_PER_S))
