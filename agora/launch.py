@@ -99,9 +99,10 @@ def run_new(config: Config, options: Options) -> Outcome:
     with contextlib.ExitStack() as held:
         _refuse_closed_account(options)
         _lock_account(options, held)
-        compile_kernels(options)
         run_tag = assembly.new_run_tag()
+        # The recording first: what its import gives back, the kernels take.
         parts = assembly.build_parts(config, run_tag)
+        compile_kernels(options)
         folder = _new_folder(config, options, run_tag=run_tag)
         held.callback(Lock(folder / LOCK_FILE, f"run folder {folder}").release)
         write_private(folder / CONFIG_FILE, config_json(config))

@@ -57,7 +57,7 @@ FLAG_SETTINGS = {
 }
 _FLAG_COMMANDS = ("agora run", "agora backtest")
 Parameter = TyperArgument | TyperOption
-_TYPE_WORDS = {"str": "TEXT", "float": "NUMBER", "int": "INTEGER", "Path": "PATH"}
+_TYPE_WORDS = {"STRING": "TEXT", "FLOAT": "NUMBER", "INT": "INTEGER", "Path": "PATH"}
 
 
 # The reference.
@@ -155,7 +155,7 @@ def _option_word(option: TyperOption) -> str:
     names = ", ".join(option.opts)
     if option.is_flag:
         return names
-    kind = str(option.type_descriptor.annotation)
+    kind = f"{option.type} {type(option.type).__name__}"
     word = next((word for name, word in _TYPE_WORDS.items() if name in kind), "TEXT")
     return f"{names} {word}"
 

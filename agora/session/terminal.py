@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from agora.domain.events import (
     BreakerTripped,
@@ -46,6 +44,7 @@ LOGGER = logging.getLogger("agora.run")
 # Four files of 5 MB: weeks of an ordinary run, nothing to a disk.
 LOG_BYTES_MAX = 5_000_000
 LOG_FILES_KEPT = 3
+ERASE_LINE = "\r\x1b[2K"
 _LEVELS: dict[type[Event], int] = {
     RunStarted: logging.INFO,
     RunResumed: logging.INFO,
@@ -127,11 +126,8 @@ class Progress:
         self._is_json = is_json
         self._next_ns = 0
         self._events_seen = 0
-        console = Console(stderr=True)
-        self._live = Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
+        self._is_live = sys.stderr.isatty() and not is_quiet and not is_json
         self._is_silent = is_quiet
-        if self._live is not None and not is_quiet and not is_json:
-            self._live.start()
 
     def after_step(
         self, desk: Desk, event: Event, *, wall_ns: int, done_wall_ns: int | None, effects: list[Effect]
@@ -153,15 +149,19 @@ class Progress:
         facts = progress_facts(desk)
         if self._is_json:
             sys.stderr.write(msgspec.json.encode({"progress": facts}).decode() + "\n")
-        elif self._live is not None:
-            self._live.update(Text(progress_text(facts)), refresh=True)
+        elif self._is_live:
+            # One line is written over itself; Rich would do no more here and take 2 MB of every run.
+            width = shutil.get_terminal_size().columns - 1
+            sys.stderr.write(ERASE_LINE + progress_text(facts)[:width])
+            sys.stderr.flush()
         else:
             sys.stderr.write(progress_text(facts) + "\n")
 
     def close(self) -> None:
         """Give the terminal back."""
-        if self._live is not None and self._live.is_started:
-            self._live.stop()
+        if self._is_live:
+            sys.stderr.write(ERASE_LINE)
+            sys.stderr.flush()
 
 
 def progress_facts(desk: Desk) -> dict[str, str | int | float | None]:

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from arro3.core import Array, DataType
 
 from agora.domain.errors import UsageFault
 from agora.domain.events import FeedGap, MarketCandle, MarketFundingRate
 from agora.domain.instruments import Instrument
 from agora.domain.numbers import NS_PER_MS, NS_PER_S, PPB
-from agora.venues.import_arrow import arrow_batches
+from agora.venues.import_arrow import ROWS_MAX, read_arrow
 from agora.venues.import_rows import (
     FIRST_TIME_NS,
     LAST_TIME_NS,
@@ -31,7 +30,7 @@ from agora.venues.import_rows import (
 from agora.venues.recording import RecordedEvent
 from agora.venues.screen import RATE_PPB_MAX, STEPS_MAX, Reason, Screen
 
-CANDLES_MAX = 5_000_000  # nine years of minutes; 240 MB while they are sorted
+CANDLES_MAX = ROWS_MAX  # 240 MB while they are sorted
 ROWS_AT_A_TIME = 4_096  # candles that are Python integers at one time, 2 MB
 FAULTS_NAMED_MAX = 10_000  # per file; the rest of a file that is all faults adds nothing
 STEP_TOLERANCE = 1e-6  # of a tick: what a float64 of a price needs, far below half a tick
@@ -97,38 +96,13 @@ def read_candle_arrow(path: Path) -> RawCandles:
 
 
 def _read_arrow(path: Path, names: tuple[str, ...]) -> tuple[Integers, Floats]:
-    """The times and the named columns of a feather file; what is no number becomes NaN."""
-    times: list[Integers] = []
-    columns: list[Floats] = []
-    rows = 0
-    for batch in arrow_batches(path):
-        rows += batch.num_rows
-        if rows > CANDLES_MAX:
-            raise UsageFault(f"{path}: more than {CANDLES_MAX} rows")
-        present = batch.schema.names
-        time_name = next((name for name in TIME_COLUMNS if name in present), None)
-        if time_name is None or not set(names) <= set(present):
-            raise UsageFault(f"{path}: expected a time and {', '.join(names)}; found {', '.join(present)}")
-        try:
-            times.append(_times(batch.column(time_name)))
-            columns.append(np.column_stack([floats_of(batch.column(name)) for name in names]))
-        except (ValueError, TypeError, NotImplementedError) as fault:
-            raise UsageFault(f"{path}: a column is not of times or numbers: {fault}") from None
-    if not times:
-        raise UsageFault(f"{path}: no rows")
-    return np.concatenate(times), np.concatenate(columns)
-
-
-def _times(column: Array) -> Integers:
-    return _integer_times(column.cast(DataType.int64()).to_numpy())
-
-
-def floats_of(column: Array) -> Floats:
-    """A column as floats; what is no number becomes NaN."""
-    numbers = column.cast(DataType.float64())
-    if numbers.null_count:
-        return np.array([np.nan if number is None else number for number in numbers.to_pylist()])
-    return numbers.to_numpy()
+    """The times and the named columns of a feather file; what is no number is NaN."""
+    table = read_arrow(path, times=TIME_COLUMNS, numbers=names)
+    if table.times is None:
+        raise UsageFault(f"{path}: no rows" if not table.names else f"{path}: no time among {', '.join(table.names)}")
+    if not set(names) <= set(table.numbers):
+        raise UsageFault(f"{path}: expected a time and {', '.join(names)}; found {', '.join(table.names)}")
+    return _integer_times(table.times), np.column_stack([table.numbers[name] for name in names])
 
 
 def _integer_times(counts: Integers) -> Integers:

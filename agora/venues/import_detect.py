@@ -12,8 +12,8 @@ import msgspec
 
 from agora.domain.errors import UsageFault
 from agora.domain.instruments import KNOWN_INSTRUMENTS
-from agora.venues.import_arrow import arrow_batches, check_arrow
-from agora.venues.import_candles import TIME_COLUMNS, floats_of
+from agora.venues.import_arrow import read_arrow
+from agora.venues.import_candles import PRICE_COLUMNS, TIME_COLUMNS
 from agora.venues.import_rows import FILE_BYTES_MAX, BadRow, lines_of
 from agora.venues.recording import is_sealed
 
@@ -105,15 +105,10 @@ def _parquet_source(path: Path) -> Source:
 
 
 def _arrow_source(path: Path) -> Source:
-    check_arrow(path)
-    batch = next(arrow_batches(path), None)
-    names = set() if batch is None else set(batch.schema.names)
-    if batch is None or not names & set(TIME_COLUMNS) or not {"open", "high", "low", "close", "volume"} <= names:
-        raise _unknown(path, f"feather with the columns {', '.join(sorted(names))[:200]}")
-    try:
-        others = [floats_of(batch.column(name)) for name in ("high", "low", "close")]
-    except (ValueError, TypeError, NotImplementedError) as fault:
-        raise UsageFault(f"{path}: a column is not of numbers: {fault}") from None
+    table = read_arrow(path, times=TIME_COLUMNS, numbers=(*PRICE_COLUMNS, "volume"))
+    if table.times is None or len(table.numbers) < len(PRICE_COLUMNS) + 1:
+        raise _unknown(path, f"feather with the columns {', '.join(sorted(table.names))[:200]}")
+    others = [table.numbers[name] for name in ("high", "low", "close")]
     is_funding = not any(prices.any() for prices in others)
     found = Format.FUNDING_ARROW if is_funding else Format.CANDLES_ARROW
     return Source(path=path, format=found, symbol=_symbol_in_name(path))
