@@ -21,6 +21,7 @@ RANKS = {
     "traders": 2,
     "venues": 2,
     "journal": 2,
+    "market": 2,
     "session": 3,
     "testnet": 3,
     "report": 3,

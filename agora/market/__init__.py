@@ -1,0 +1,1 @@
+"""The agents' market: what happens in one tick, decided in one pure step."""
