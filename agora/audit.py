@@ -20,7 +20,7 @@ from agora.journal.disk import Disk
 from agora.journal.log import Log
 from agora.journal.reader import read_records
 from agora.journal.records import Record
-from agora.journal.replay import Replayed, replay
+from agora.journal.replay import Replayed, replay, subject_of
 from agora.journal.verify import ChainReport, verify_chain
 from agora.report.collector import Collector
 from agora.report.metrics import MetricsFile
@@ -110,7 +110,7 @@ def replay_folder(folder: Path, observers: Sequence[Observer] = ()) -> Again:
                 parts.desk, record.event, wall_ns=record.wall_ns, done_wall_ns=done_wall_ns, effects=effects
             )
 
-    return Again(parts=parts, found=replay(parts.desk, chained([first], records), watch=watch), chain=chain)
+    return Again(parts=parts, found=replay(subject_of(parts.desk), chained([first], records), watch=watch), chain=chain)
 
 
 def _rebuilt_report(folder: Path, metrics: Path) -> tuple[Again, Collector, dict[str, Any]]:

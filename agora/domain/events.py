@@ -13,6 +13,18 @@ from typing import get_args
 import msgspec
 
 from agora.domain.intents import Intent
+from agora.domain.market_events import (
+    AgentDecided,
+    LlmAnswered,
+    LlmAsked,
+    LlmFailed,
+    LlmFallback,
+    LlmTimedOut,
+    MarketTicked,
+    NewsArrived,
+    Shock,
+    Tick,
+)
 
 
 class Role(StrEnum):
@@ -436,10 +448,12 @@ _INPUTS = (
     RunStarted, RunResumed, OperatorCommand,
     OrderSent, OrderAccepted, OrderRejected, OrderUnknown, OrderFilled, OrderCancelled, OrderExpired,
     OrderAmended, OrderAmendRejected, Funding, Reconcile, ErrorSeen,
+    Tick, NewsArrived, Shock, LlmAnswered, LlmTimedOut, LlmFailed,
 )  # fmt: skip
 _OUTPUTS = (
     Decision, OrderIntent, OrderCancelIntent, OrderAmendIntent, OrderRefused, PositionChanged,
     BreakerTripped, BreakerReset, FeedStale, Warned, RunEnded,
+    LlmAsked, LlmFallback, AgentDecided, MarketTicked,
 )  # fmt: skip
 _NOTES = (Heartbeat, Checkpoint)
 
@@ -452,6 +466,8 @@ Event = (
     | OrderSent | OrderAccepted | OrderRejected | OrderUnknown | OrderFilled | OrderCancelled | OrderExpired
     | OrderAmended | OrderAmendRejected | Funding | Reconcile
     | PositionChanged | BreakerTripped | BreakerReset | Warned | ErrorSeen | Heartbeat | Checkpoint
+    | Tick | NewsArrived | Shock | LlmAsked | LlmAnswered | LlmTimedOut | LlmFailed | LlmFallback
+    | AgentDecided | MarketTicked
 )  # fmt: skip
 
 
@@ -466,13 +482,14 @@ ROLES: dict[type[Event], Role] = {
     **dict.fromkeys(_OUTPUTS, Role.OUTPUT),
     **dict.fromkeys(_NOTES, Role.NOTE),
 }
-MARKET_TYPES: frozenset[type[Event]] = frozenset(get_args(MarketEvent))
+# What stands in market.jsonl.
+MARKET_TYPES: frozenset[type[Event]] = frozenset({*get_args(MarketEvent), MarketTicked})
 
 # Durable kinds are on disk before their effect leaves; the rest at least once a second.
 DURABLE_TYPES: frozenset[type[Event]] = frozenset({
     RunStarted, RunResumed, RunEnded, OperatorCommand, OrderIntent, OrderCancelIntent, OrderAmendIntent,
     OrderAccepted, OrderRejected, OrderUnknown, OrderFilled, OrderCancelled, OrderExpired, OrderAmended,
-    OrderAmendRejected, Funding, Reconcile, BreakerTripped, BreakerReset,
+    OrderAmendRejected, Funding, Reconcile, BreakerTripped, BreakerReset, NewsArrived, Shock,
 })  # fmt: skip
 
 assert set(ROLES) == set(EVENT_TYPES.values()), "every event kind has exactly one role"

@@ -1,4 +1,4 @@
-"""Runs a desk again from its journal and compares every decision with the recorded one.
+"""Runs a desk or a market again from its journal and compares every decision with the recorded one.
 
 Inputs are applied in their order; what the step decides must be exactly the outputs that follow in the journal.
 """
@@ -6,13 +6,14 @@ Inputs are applied in their order; what the step decides must be exactly the out
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import msgspec
 
 from agora.domain.events import ROLES, Checkpoint, Event, Role, kind_of
 from agora.engine.desk import Desk
-from agora.engine.ports import Change, Confirm, Effect, Halt, Send
+from agora.engine.ports import Change, Confirm, Send
 from agora.engine.state import state_hash
 from agora.engine.step import step
 from agora.journal.records import Record
@@ -41,18 +42,30 @@ class Replayed(msgspec.Struct, kw_only=True):
 
 
 # Told after each input with the record, the effects and the wall time of the first output (None without outputs).
-Watch = Callable[[Record, list[Effect], int | None], None]
+Watch = Callable[[Record, list[Any], int | None], None]
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """What is replayed: its step, which returns effects (events that stand in the journal, and others), its hash."""
+
+    step: Callable[[Event], Sequence[Any]]
+    state_hash: Callable[[], str]
+
+
+def subject_of(desk: Desk) -> Subject:
+    """A desk as something to replay."""
+    return Subject(lambda event: step(desk, event), lambda: state_hash(desk.snapshot()))
 
 
 class Replayer:
-    """Feeds records to a desk one by one and compares; `watch` looks on after every input and note."""
+    """Feeds records to a subject one by one and compares; `watch` looks on after every input and note."""
 
-    def __init__(self, desk: Desk, *, watch: Watch | None = None) -> None:
-        self._desk = desk
+    def __init__(self, subject: Subject, *, watch: Watch | None = None) -> None:
+        self._subject = subject
         self._watch = watch
         self._expected: deque[Event] = deque()
         self._leaving: list[Send | Change | Confirm] = []
-        self._unwatched: tuple[Record, list[Effect]] | None = None
+        self._unwatched: tuple[Record, list[Any]] | None = None
         self.found = Replayed()
 
     def feed(self, record: Record) -> bool:
@@ -84,12 +97,12 @@ class Replayer:
 
     def _apply(self, record: Record) -> None:
         try:
-            effects = step(self._desk, record.event)
+            effects = list(self._subject.step(record.event))
         except Exception as fault:
             # The run met the same fault at the same event, recorded it and went on to its end; so do we.
             self.found.failures += (f"record {record.seq}: {type(fault).__name__}: {fault}",)
             effects = []
-        self._expected.extend(effect for effect in effects if not isinstance(effect, Send | Change | Confirm | Halt))
+        self._expected.extend(effect for effect in effects if type(effect) in ROLES)
         self._leaving = [effect for effect in effects if isinstance(effect, Send | Change | Confirm)]
         self._unwatched = (record, effects)
         if not self._expected:
@@ -113,7 +126,7 @@ class Replayer:
 
     def _check(self, seq: int, checkpoint: Checkpoint) -> bool:
         self.found.checkpoints += 1
-        now = state_hash(self._desk.snapshot())
+        now = self._subject.state_hash()
         if now == checkpoint.state_hash:
             return True
         self.found.divergence = Divergence(seq=seq, expected=f"state {now}", found=f"state {checkpoint.state_hash}")
@@ -125,9 +138,9 @@ class Replayer:
         return False
 
 
-def replay(desk: Desk, records: Iterable[Record], *, watch: Watch | None = None) -> Replayed:
-    """Replay records on a desk that stands where the first of them found it."""
-    replayer = Replayer(desk, watch=watch)
+def replay(subject: Subject, records: Iterable[Record], *, watch: Watch | None = None) -> Replayed:
+    """Replay records on a subject that stands where the first of them found it."""
+    replayer = Replayer(subject, watch=watch)
     for record in records:
         if not replayer.feed(record):
             return replayer.found

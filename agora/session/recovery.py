@@ -38,7 +38,7 @@ from agora.domain.orders import Order, OrderStatus
 from agora.engine.desk import Desk
 from agora.engine.ports import Effect
 from agora.journal.records import Record
-from agora.journal.replay import Replayed, Replayer
+from agora.journal.replay import Replayed, Replayer, subject_of
 
 
 class Machine(Protocol):
@@ -174,7 +174,7 @@ def restore(
         for observer in observers:
             observer.after_step(desk, record.event, wall_ns=record.wall_ns, done_wall_ns=done_wall_ns, effects=effects)
 
-    replayer = Replayer(desk, watch=watch)
+    replayer = Replayer(subject_of(desk), watch=watch)
     for record in records:
         if not replayer.feed(record):
             raise DamagedJournal(

@@ -11,7 +11,7 @@ from agora.engine.desk import Desk
 from agora.engine.ports import Effect
 from agora.engine.state import State
 from agora.journal.records import Record
-from agora.journal.replay import replay
+from agora.journal.replay import replay, subject_of
 from agora.report.collector import FILLS_KEPT, Collector, Tally
 from agora.report.series import POINTS_MAX
 from agora.report.summary import build
@@ -73,7 +73,7 @@ def replayed(run: SmallRun) -> tuple[Desk, Collector, Rows]:
         collector.after_step(desk, record.event, wall_ns=record.wall_ns, done_wall_ns=done_wall_ns, effects=effects)
 
     records = (Record(seq, wall_ns, event) for seq, (wall_ns, event) in enumerate(run.journal, 1))
-    found = replay(desk, records, watch=watch)
+    found = replay(subject_of(desk), records, watch=watch)
     assert found.divergence is None
     return desk, collector, rows
 

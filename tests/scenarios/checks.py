@@ -29,7 +29,7 @@ from agora.domain.events import (
 from agora.domain.instruments import Instrument
 from agora.engine.state import state_hash
 from agora.journal.records import DURABLE_KINDS, check_line
-from agora.journal.replay import replay
+from agora.journal.replay import replay, subject_of
 from agora.journal.verify import verify_chain
 from tests.scenarios.harness import Story, dressed
 
@@ -89,7 +89,7 @@ def replay_is_identical(story: Story) -> Violations:
     first = records[0].event
     assert isinstance(first, RunStarted)
     desk = dressed(story.setup, assembly.rebuild(story.config, first)).desk
-    found = replay(desk, records)
+    found = replay(subject_of(desk), records)
     if found.divergence is not None:
         d = found.divergence
         return [f"record {d.seq}: the replay gives {d.expected}, the journal has {d.found}"]
