@@ -17,9 +17,11 @@ import msgspec
 from msgspec import Meta
 
 from agora.domain.errors import UsageFault
+from agora.market.settings import MarketSettings
 from agora.risk.breakers import BreakerSettings
 from agora.risk.limits import LimitSettings
 from agora.risk.watchdogs import WatchdogSettings
+from agora.session.credentials import Secret, is_secret_variable, masked_url
 from agora.traders.sizing import SizingSettings
 from agora.traders.trend_settings import TrendSettings
 from agora.venues.local import LocalSettings
@@ -137,6 +139,9 @@ TRADERS: dict[str, TraderKind] = {
     "ema_cross": TraderKind("agora.traders.ema_cross", "EmaCross", ("sizing",)),
 }
 
+# Settings that may carry a password.
+URL_KEYS = frozenset({"market.ledger_url", "llm.base_url"})
+
 SECTIONS: dict[str, type[Any]] = {
     "run": RunSettings,
     "risk": RiskSettings,
@@ -144,6 +149,7 @@ SECTIONS: dict[str, type[Any]] = {
     "trend": TrendSettings,
     "paper": PaperSettings,
     "local": LocalSettings,
+    "market": MarketSettings,
     "journal": JournalSettings,
 }
 
@@ -176,6 +182,8 @@ class Config(msgspec.Struct, frozen=True):
     profile: str
     sections: dict[str, Any]
     sources: dict[str, str]
+    # Full values of settings that the tree holds masked, by `section.key`.
+    secrets: dict[str, Secret] = {}
 
     def __getitem__(self, section: str) -> Any:
         """The settings of a section."""
@@ -209,9 +217,10 @@ def load(sections: Mapping[str, type[Any]], layers: list[Layer], *, profile: str
     if profile not in PROFILES:
         faults.append(Fault("profile", repr(profile), f"one of {', '.join(PROFILES)}", "--profile"))
     raw: dict[str, tuple[Any, str]] = {}
+    secrets: dict[str, Secret] = {}
     for layer in [Layer(f"profile {profile}", PROFILES.get(profile, {})), *layers]:
         for key, value in layer.values.items():
-            raw[key] = (value, layer.source)
+            raw[key] = (_masked(key, value, secrets), layer.source)
     known = {f"{name}.{field.name}": field for name, kind in sections.items() for field in msgspec.structs.fields(kind)}
     faults += [
         Fault(key, repr(value), _unknown_key(key, known), source)
@@ -226,7 +235,15 @@ def load(sections: Mapping[str, type[Any]], layers: list[Layer], *, profile: str
         faults += _meaning_faults(built["run"], sources)
     if faults:
         raise ConfigFaults(faults)
-    return Config(profile, built, sources)
+    return Config(profile, built, sources, secrets)
+
+
+def _masked(key: str, value: Any, secrets: dict[str, Secret]) -> Any:
+    """A URL is kept without its password, which goes to the secrets; other values are kept as they are."""
+    if key not in URL_KEYS or not isinstance(value, str):
+        return value
+    secrets[key] = Secret(value)
+    return masked_url(value)
 
 
 def load_config(
@@ -358,7 +375,7 @@ def environment_layer(environment: Mapping[str, str]) -> Layer:
     """`AGORA_SECTION__KEY` variables; names without the double underscore are not settings."""
     values = {}
     for name, value in sorted(environment.items()):
-        if name.startswith(ENV_PREFIX) and ENV_SEPARATOR in name:
+        if name.startswith(ENV_PREFIX) and ENV_SEPARATOR in name and not is_secret_variable(name):
             section, _, key = name[len(ENV_PREFIX) :].lower().partition(ENV_SEPARATOR)
             values[f"{section}.{key}"] = value
     return Layer("environment", values)
