@@ -6,13 +6,7 @@ the two that belong to it and loads nothing.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from html import escape
-from importlib.resources import files
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +15,12 @@ import msgspec
 from agora.report.collector import Collector, Plots
 from agora.report.figures import Figure, figures
 from agora.report.metrics import CSV_NAME, JSON_NAME, json_pieces
+from agora.report.sheet import bullets, escaped, fact, pairs, panel, plots, replace_private, sheet, table
 
 Report = Mapping[str, Any]
 
 REPORT_NAME = "final_report.json"
 PAGE_NAME = "report.html"
-# Reasons come from outside; a page shows this many of each kind, the report has them all.
-ROWS_MAX = 200
 
 
 def write_report(folder: Path, collector: Collector, report: Report) -> None:
@@ -42,79 +35,15 @@ def write_report(folder: Path, collector: Collector, report: Report) -> None:
     replace_private(folder / PAGE_NAME, pieces(report, collector.plots()))
 
 
-def replace_private(path: Path, content: Iterable[bytes]) -> None:
-    """Put a file in place at once, durably, readable by its owner only; on `OSError` the old one stays."""
-    draft = path.with_name(f".{path.name}.draft")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        for piece in content:
-            file.write(piece)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-
-
 def render(report: Report, plots: Plots) -> str:
     """The whole page as text."""
     return b"".join(pieces(report, plots)).decode()
 
 
-def pieces(report: Report, plots: Plots) -> Iterator[bytes]:
-    """The page piece by piece: the plotting library alone is 5 MB."""
-    library, script = _plotting_library(), _own_file("page.js")
-    drawn = figures(plots, report)
-    yield _head(report, (library, script)).encode()
-    yield _body(report, drawn).encode()
-    yield b'<script type="application/json" id="figures">' + _figures_json(drawn) + b"</script>\n<script>"
-    yield library
-    yield b"</script>\n<script>" + script + b"</script>\n</body>\n</html>\n"
-
-
-def _plotting_library() -> bytes:
-    """Plotly's own script, as it can stand inside a page."""
-    script = (files("plotly") / "package_data" / "plotly.min.js").read_bytes()
-    return _inline(script)
-
-
-def _own_file(name: str) -> bytes:
-    return _inline((files("agora.report") / name).read_bytes())
-
-
-def _inline(script: bytes) -> bytes:
-    """A script that no end tag cuts short, with the line ends that a browser hashes."""
-    return script.replace(b"\r\n", b"\n").replace(b"</script", b"<\\/script")
-
-
-def _policy(scripts: Iterable[bytes]) -> str:
-    """Nothing is loaded, only these scripts run. Plotly needs inline styles, and images to save a plot."""
-    hashes = (base64.b64encode(hashlib.sha256(script).digest()).decode() for script in scripts)
-    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _figures_json(drawn: Sequence[Figure]) -> bytes:
-    """The plots as JSON in which no character can end the element that holds it."""
-    listed = [
-        {"place": place, "traces": figure.traces, "layout": figure.layout}
-        for place, figure in enumerate(drawn)
-        if figure.traces
-    ]
-    text = json.dumps(listed, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026").encode()
-
-
-def _head(report: Report, scripts: Iterable[bytes]) -> str:
-    style = _own_file("page.css").decode()
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_policy(scripts)}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="referrer" content="no-referrer">\n'
-        f"<title>Agora run {_text(report['run_id'])}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-    )
+def pieces(report: Report, plots_: Plots) -> Iterator[bytes]:
+    """The page piece by piece."""
+    drawn = figures(plots_, report)
+    return sheet(f"Agora run {report['run_id']}", _body(report, drawn), drawn)
 
 
 def _body(report: Report, drawn: Sequence[Figure]) -> str:
@@ -125,7 +54,7 @@ def _body(report: Report, drawn: Sequence[Figure]) -> str:
             "<main>",
             _summary(report),
             _residual(report),
-            _plots(drawn),
+            plots(drawn),
             _results(report),
             f'<div class="grid">{_orders(report)}{_feed(report)}{_breakers(report)}{_timing(report)}</div>',
             _assumptions(report),
@@ -148,19 +77,19 @@ def _headline(report: Report) -> str:
         (("good" if is_good else ""), reason),
         (("good" if report["exit_code"] == 0 else ""), f"exit code {report['exit_code']}"),
     )
-    shown = "".join(f'<span class="badge {tone}">{_text(words)}</span>' for tone, words in badges)
-    detail = f'<p class="quiet">{_text(report["end_detail"])}</p>' if report["end_detail"] else ""
+    shown = "".join(f'<span class="badge {tone}">{escaped(words)}</span>' for tone, words in badges)
+    detail = f'<p class="quiet">{escaped(report["end_detail"])}</p>' if report["end_detail"] else ""
     return (
-        f"<header><h1>{_text(report['run_id'])}</h1>"
-        f'<p class="quiet">{_text(report["mode"])} run on {_text(report["venue"])}, '
-        f"{_text(', '.join(report['traders']))} on {_text(', '.join(report['symbols']))}, "
-        f"{_text(report['started_at'])} to {_text(report['ended_at'])}</p>"
+        f"<header><h1>{escaped(report['run_id'])}</h1>"
+        f'<p class="quiet">{escaped(report["mode"])} run on {escaped(report["venue"])}, '
+        f"{escaped(', '.join(report['traders']))} on {escaped(', '.join(report['symbols']))}, "
+        f"{escaped(report['started_at'])} to {escaped(report['ended_at'])}</p>"
         f'<div class="badges">{shown}</div>{detail}</header>'
     )
 
 
 def _summary(report: Report) -> str:
-    currency = _text(report["quote_currency"])
+    currency = escaped(report["quote_currency"])
     net = str(report["pnl_net"])
     facts = (
         ("Equity at start", report["equity_start"]),
@@ -175,52 +104,34 @@ def _summary(report: Report) -> str:
     return (
         '<section class="panel headline" aria-label="Result"><div><p class="quiet">Net profit</p>'
         f'<p class="net {_tone(net)}">{_signed(net)} <small>{currency}</small></p>'
-        f'<p class="sum"><span>= gross <b>{_text(report["pnl_gross"])}</b></span>'
-        f"<span>− fees <b>{_text(report['fees'])}</b></span>"
-        f"<span>+ funding <b>{_text(report['funding'])}</b></span></p>"
-        f'<p class="quiet">realised {_text(report["realised"])}, open {_text(report["unrealised"])}; '
-        f"slippage paid {_text(report['slippage'])}, inside gross</p></div>"
-        f'<dl class="facts">{"".join(_fact(*fact) for fact in facts)}</dl></section>'
+        f'<p class="sum"><span>= gross <b>{escaped(report["pnl_gross"])}</b></span>'
+        f"<span>− fees <b>{escaped(report['fees'])}</b></span>"
+        f"<span>+ funding <b>{escaped(report['funding'])}</b></span></p>"
+        f'<p class="quiet">realised {escaped(report["realised"])}, open {escaped(report["unrealised"])}; '
+        f"slippage paid {escaped(report['slippage'])}, inside gross</p></div>"
+        f'<dl class="facts">{"".join(fact(*pair) for pair in facts)}</dl></section>'
     )
-
-
-def _fact(name: str, value: object) -> str:
-    return f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>"
 
 
 def _residual(report: Report) -> str:
     if not report["residual"]:
         return ""
-    return _panel("What is left open", _list(report["residual"]))
-
-
-def _plots(drawn: Sequence[Figure]) -> str:
-    needs = '<noscript><p class="panel">The plots need JavaScript; every figure is in the tables.</p></noscript>'
-    return needs + '<div class="grid">' + "".join(_plot(*numbered) for numbered in enumerate(drawn)) + "</div>"
-
-
-def _plot(place: int, figure: Figure) -> str:
-    width = " wide" if figure.name.startswith("price-") else ""
-    size = " auto" if "height" in figure.layout else ""
-    target = f'<div class="plot{size}" id="plot-{place}" role="img" aria-label="{_text(figure.title)}"></div>'
-    inside = target if figure.traces else f"<p>{_text(figure.empty)}</p>"
-    note = f'<p class="quiet">{_text(figure.note)}</p>' if figure.traces else ""
-    return f'<section class="panel{width}"><h2>{_text(figure.title)}</h2>{note}{inside}</section>'
+    return panel("What is left open", bullets(report["residual"]))
 
 
 def _results(report: Report) -> str:
     columns = ("fills", "trades", "wins", "realised", "fees", "funding", "net")
     tables = (
-        _table((key, *columns), ((row[key], *(row[name] for name in columns)) for row in report[part]))
+        table((key, *columns), ((row[key], *(row[name] for name in columns)) for row in report[part]))
         for key, part in (("symbol", "per_symbol"), ("trader", "per_trader"))
     )
-    return _panel("Results per symbol and trader", "".join(tables))
+    return panel("Results per symbol and trader", "".join(tables))
 
 
 def _orders(report: Report) -> str:
     counts = [(name.replace("_", " "), count) for name, count in report["orders"].items()]
     refused = [(f"refused by {rule}", count) for rule, count in report["refusals"].items()]
-    return _panel("Orders", _pairs([*counts, *refused]))
+    return panel("Orders", pairs([*counts, *refused]))
 
 
 def _feed(report: Report) -> str:
@@ -236,7 +147,7 @@ def _feed(report: Report) -> str:
         ("errors", "errors"),
     )
     reasons = [(f"malformed: {reason}", count) for reason, count in report["malformed_by_reason"].items()]
-    return _panel("Market data", _pairs([*((name, report[key]) for name, key in names), *reasons]))
+    return panel("Market data", pairs([*((name, report[key]) for name, key in names), *reasons]))
 
 
 def _breakers(report: Report) -> str:
@@ -244,8 +155,8 @@ def _breakers(report: Report) -> str:
         (f"{trip['breaker']} at {trip['at']}", f"{trip['value']} (limit {trip['limit']})")
         for trip in report["breakers"]
     ]
-    inside = _pairs(rows) if rows else "<p>None was tripped.</p>"
-    return _panel("Breakers", inside)
+    inside = pairs(rows) if rows else "<p>None was tripped.</p>"
+    return panel("Breakers", inside)
 
 
 def _timing(report: Report) -> str:
@@ -259,11 +170,11 @@ def _timing(report: Report) -> str:
         ("loop lag, p99", _milliseconds(report["loop_lag_ms_p99"])),
         ("memory, highest", "–" if report["rss_mb_max"] is None else f"{report['rss_mb_max']} MB"),
     ]
-    return _panel("Timing and memory", _pairs(rows))
+    return panel("Timing and memory", pairs(rows))
 
 
 def _assumptions(report: Report) -> str:
-    return _panel("What these figures assume", _list(report["assumptions"]))
+    return panel("What these figures assume", bullets(report["assumptions"]))
 
 
 def _provenance(report: Report) -> str:
@@ -275,44 +186,11 @@ def _provenance(report: Report) -> str:
         ("journal head", report["journal"]["head_hash"]),
         ("state", report["state_hash"]),
     )
-    rows = "".join(f"<tr><th>{_text(name)}</th><td><code>{_text(value)}</code></td></tr>" for name, value in facts)
+    rows = "".join(f"<tr><th>{escaped(name)}</th><td><code>{escaped(value)}</code></td></tr>" for name, value in facts)
     return (
         '<footer><section class="panel"><h2>Where this comes from</h2><div class="scroll">'
         f'<table class="pairs">{rows}</table></div></section></footer>'
     )
-
-
-# Pieces of markup. Everything that is not a constant of this module goes through `_text`.
-
-
-def _text(value: object) -> str:
-    return escape(str(value), quote=True)
-
-
-def _panel(title: str, inside: str) -> str:
-    return f'<section class="panel"><h2>{_text(title)}</h2>{inside}</section>'
-
-
-def _list(items: Sequence[object]) -> str:
-    shown = "".join(f"<li>{_text(item)}</li>" for item in items[:ROWS_MAX])
-    return f"<ul>{shown}{_rest(items, 'li')}</ul>"
-
-
-def _rest(items: Sequence[object], tag: str) -> str:
-    left = len(items) - ROWS_MAX
-    return f"<{tag}>and {left} more, in final_report.json</{tag}>" if left > 0 else ""
-
-
-def _pairs(rows: Sequence[tuple[str, object]]) -> str:
-    shown = "".join(f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in rows[:ROWS_MAX])
-    rest = f"<tr>{_rest(rows, 'td')}</tr>" if len(rows) > ROWS_MAX else ""
-    return f'<div class="scroll"><table class="pairs">{shown}{rest}</table></div>'
-
-
-def _table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    head = "".join(f"<th>{_text(name)}</th>" for name in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _tone(money: str) -> str:
@@ -322,7 +200,7 @@ def _tone(money: str) -> str:
 
 
 def _signed(money: str) -> str:
-    return _text(money.replace("-", "−") if money.startswith("-") else f"+{money}")
+    return escaped(money.replace("-", "−") if money.startswith("-") else f"+{money}")
 
 
 def _percent(fraction: float | None) -> str:

@@ -17,7 +17,8 @@ import pytest
 from agora.report.collector import Collector, FillMark
 from agora.report.figures import Figure
 from agora.report.metrics import MetricsFile
-from agora.report.page import PAGE_NAME, REPORT_NAME, _figures_json, render, replace_private, write_report
+from agora.report.page import PAGE_NAME, REPORT_NAME, render, write_report
+from agora.report.sheet import figures_json, replace_private
 from tests.report.builders import Sequel, SmallRun, wave
 from tests.report.test_collector import busy_run
 from tests.report.test_summary import report_of
@@ -166,7 +167,7 @@ def test_markup_in_a_fill_ends_no_script_and_is_no_plot_markup() -> None:
 def test_no_text_of_a_figure_can_end_the_element_that_holds_it() -> None:
     """The plots' JSON has no character that a page reads as markup, and still means the same."""
     figure = Figure(name="x", title="", note="", traces=[{"name": MARKUP}], layout={})
-    text = _figures_json([figure])
+    text = figures_json([figure])
     assert re.search(rb"[<>&\x80-\xff]", text) is None
     assert json.loads(text)[0]["traces"] == [{"name": MARKUP}]
 
