@@ -224,8 +224,7 @@ def started(parts: Parts, *, run_id: str, now_ns: int, root: Path | None = None)
 
 def rebuild(config: Config, record: RunStarted) -> Parts:
     """The desk and machine that a journal begins with: instruments are those it recorded, not those of today."""
-    if config.config_hash() != record.config_hash:
-        raise StartFault("config.json is not the one this run was started with (its hash differs)")
+    check_config(config, record)
     instruments = {item.symbol: item for item in (msgspec.convert(each, Instrument) for each in record.instruments)}
     run: RunSettings = config["run"]
     run_tag = run_tag_of(record.run_id)
@@ -240,6 +239,12 @@ def rebuild(config: Config, record: RunStarted) -> Parts:
         is_paced=run.venue != "recorded" or run.speed != "max",
         interval_s=record.interval_s,
     )
+
+
+def check_config(config: Config, record: RunStarted) -> None:
+    """Raise `StartFault` when the settings are not those that the journal begins with."""
+    if config.config_hash() != record.config_hash:
+        raise StartFault("config.json is not the one this run was started with (its hash differs)")
 
 
 def new_run_tag() -> str:

@@ -4,91 +4,59 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Sequence
 from itertools import chain as chained
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from agora import __version__, assembly
-from agora.domain.errors import AgoraError, Bug, DamagedJournal, JournalFault, UsageFault
-from agora.domain.events import RunStarted
-from agora.engine.ports import Effect
-from agora.engine.state import state_hash
+from agora.domain.errors import AgoraError, DamagedJournal, JournalFault, UsageFault
 from agora.journal.disk import Disk
 from agora.journal.log import Log
 from agora.journal.reader import read_records
-from agora.journal.records import Record
-from agora.journal.replay import Replayed, replay, subject_of
+from agora.journal.replay import Replayed, replay
 from agora.journal.verify import ChainReport, verify_chain
-from agora.report.collector import Collector
-from agora.report.metrics import MetricsFile
-from agora.report.page import write_report
-from agora.report.summary import Meta, build, check_identities
-from agora.session.folder import CONFIG_FILE, read_json
-from agora.session.runner import Observer
+from agora.lookback import DeskLookback, JournalFacts, Lookback, MarketLookback, Onlooker, rebuilt
+from agora.session.folder import read_json
 
 LOGGER = logging.getLogger("agora")
 REPORT_FILE = "final_report.json"
+METRICS_FILE = "metrics.csv"
 
 
-def new_collector(folder: Path) -> Collector:
-    """A collector that writes the metrics of a run into its folder."""
-    return Collector(MetricsFile(folder / "metrics.csv"))
-
-
-def conclude(
-    folder: Path, parts: assembly.Parts, *, collector: Collector, log: Log, crash: Bug | None = None
-) -> dict[str, Any]:
+def conclude(run: Lookback, log: Log, *, fault: AgoraError | None = None) -> dict[str, Any]:
     """Write the report of a run that has just ended, from what was seen while it ran.
 
-    `crash`: the fault that ended it against its will; the report then says so and claims no flatness it did not see.
+    `fault` ended it against its will; the report then says so and claims no flatness it did not see.
     A disk that refuses even the report leaves it in memory, with the exit code and the words of that.
     """
-    meta = _meta(folder, parts, records=log.records, head_hash=log.head_hash, fault=log.failure or crash)
-    report = build(collector, parts.desk, meta)
+    facts = JournalFacts(records=log.records, head_hash=log.head_hash, fault=log.failure or fault)
+    report = run.report(facts)
     try:
-        write_report(folder, collector, report)
+        run.write(report)
     except OSError as refusal:
         LOGGER.error("the report could not be written: %s", refusal)  # noqa: TRY400 - the cause is in the words
-        code = int(JournalFault.exit_code)
-        report = build(collector, parts.desk, msgspec.structs.replace(meta, exit_code=code, fault=str(refusal)))
+        report = run.report(msgspec.structs.replace(facts, fault=JournalFault(str(refusal))))
     return report
 
 
-def _meta(
-    folder: Path, parts: assembly.Parts, *, records: int, head_hash: str, fault: AgoraError | None = None
-) -> Meta:
-    run = parts.config["run"]
-    return Meta(
-        run_id=folder.name,
-        venue=run.venue,
-        mode=run.mode,
-        traders=run.trader,
-        symbols=tuple(parts.instruments),
-        seed=run.seed,
-        config_hash=parts.config.config_hash(),
-        version=__version__,
-        assumptions=tuple(assembly.assumptions(parts)),
-        journal_records=records,
-        head_hash=head_hash,
-        state_hash=state_hash(parts.desk.snapshot()),
-        exit_code=None if fault is None else int(fault.exit_code),
-        fault="" if fault is None else str(fault),
-    )
-
-
 class Again(msgspec.Struct, kw_only=True):
-    """A run replayed: its parts as the journal left them, and what the comparison found."""
+    """A run replayed as the journal left it, and what the comparison found."""
 
-    parts: assembly.Parts
+    run: DeskLookback | MarketLookback
     found: Replayed
     chain: ChainReport
 
+    def report(self) -> dict[str, Any]:
+        """The report that the journal gives."""
+        return self.run.report(JournalFacts(records=self.chain.total, head_hash=self.chain.head_hash))
 
-def replay_folder(folder: Path, observers: Sequence[Observer] = ()) -> Again:
-    """Replay a journal from its first record; raises `DamagedJournal` or `UsageFault` when it cannot be read."""
+
+def replay_folder(folder: Path, metrics: Path, onlooker: Onlooker | None = None) -> Again:
+    """Replay a journal from its first record; raises `DamagedJournal` or `UsageFault` when it cannot be read.
+
+    `metrics`: where the rows of the replayed run go. `onlooker` looks on at a market's run.
+    """
     disk = Disk(folder)
     chain = verify_chain(disk)
     if chain.fault is not None and not chain.torn_bytes:
@@ -100,45 +68,38 @@ def replay_folder(folder: Path, observers: Sequence[Observer] = ()) -> Again:
         )
     records = read_records(disk)
     first = next(records, None)
-    if first is None or not isinstance(first.event, RunStarted):
-        raise UsageFault(f"{folder}: the journal does not begin with run.started")
-    parts = assembly.rebuild(assembly.config_of(read_json(folder / CONFIG_FILE)), first.event)
-
-    def watch(record: Record, effects: list[Effect], done_wall_ns: int | None) -> None:
-        for observer in observers:
-            observer.after_step(
-                parts.desk, record.event, wall_ns=record.wall_ns, done_wall_ns=done_wall_ns, effects=effects
-            )
-
-    return Again(parts=parts, found=replay(subject_of(parts.desk), chained([first], records), watch=watch), chain=chain)
-
-
-def _rebuilt_report(folder: Path, metrics: Path) -> tuple[Again, Collector, dict[str, Any]]:
-    collector = Collector(MetricsFile(metrics))
-    again = replay_folder(folder, [collector])
-    meta = _meta(folder, again.parts, records=again.chain.total, head_hash=again.chain.head_hash)
-    return again, collector, build(collector, again.parts.desk, meta)
+    run = rebuilt(folder, first, metrics=metrics)
+    assert first is not None
+    if onlooker is not None:
+        if not isinstance(run, MarketLookback):
+            raise UsageFault(f"{folder.name} is not a run of `agora market`")
+        run.onlookers.append(onlooker)
+    found = replay(run.subject, chained([first], records), watch=run.watch)
+    return Again(run=run, found=found, chain=chain)
 
 
 def report_run(folder: Path) -> dict[str, Any]:
     """Rebuild final_report, metrics and report.html from the journal; raises `DamagedJournal` if it diverges."""
-    again, collector, report = _rebuilt_report(folder, folder / "metrics.csv")
+    again = replay_folder(folder, folder / METRICS_FILE)
     if again.found.divergence is not None:
         raise DamagedJournal(f"the journal does not replay: {_divergence_text(again.found)}")
-    write_report(folder, collector, report)
+    report = again.report()
+    again.run.write(report)
     return report
 
 
 def replay_run(folder: Path) -> dict[str, Any]:
-    """Replay a run and compare every decision, order, state hash, and the report."""
+    """Replay a run and compare every decision, state hash, and the report."""
     with tempfile.TemporaryDirectory() as scratch:
-        again, _, rebuilt = _rebuilt_report(folder, Path(scratch) / "metrics.csv")
+        again = replay_folder(folder, Path(scratch) / METRICS_FILE)
+        again.run.collector.close()
+    rebuilt_report = again.report()
     differences = [] if again.found.divergence is None else [_divergence_text(again.found)]
     if again.found.pending:
         differences.append(f"the journal ends before {len(again.found.pending)} decisions of its last input")
     stored = _stored_report(folder)
     if stored is not None and not differences:
-        differences = _report_differences(stored, rebuilt)
+        differences = _report_differences(stored, rebuilt_report)
     return {
         "identical": not differences,
         "differences": differences,
@@ -147,7 +108,7 @@ def replay_run(folder: Path) -> dict[str, Any]:
         "decisions_compared": again.found.outputs,
         "checkpoints_compared": again.found.checkpoints,
         "report_compared": stored is not None,
-        "state_hash": rebuilt["state_hash"],
+        "state_hash": rebuilt_report["state_hash"],
     }
 
 
@@ -167,9 +128,9 @@ def _stored_report(folder: Path) -> dict[str, Any] | None:
     return stored
 
 
-def _report_differences(stored: dict[str, Any], rebuilt: dict[str, Any]) -> list[str]:
+def _report_differences(stored: dict[str, Any], found: dict[str, Any]) -> list[str]:
     """Members in which two reports differ. A run whose disk failed has told more than its journal could hold."""
-    plain = msgspec.json.decode(msgspec.json.encode(rebuilt))
+    plain = msgspec.json.decode(msgspec.json.encode(found))
     return [
         f"report {name}: stored {stored.get(name)!r}, rebuilt {plain.get(name)!r}"
         for name in sorted(stored.keys() | plain.keys())
@@ -179,14 +140,15 @@ def _report_differences(stored: dict[str, Any], rebuilt: dict[str, Any]) -> list
 
 def verify_run(folder: Path) -> dict[str, Any]:
     """Check the chain, then the report's identities against the journal's own counts and hashes."""
-    chain = verify_chain(Disk(folder))
+    disk = Disk(folder)
+    chain = verify_chain(disk)
     faults = [] if chain.fault is None else [chain.fault]
     report = _stored_report(folder)
     if report is None:
         faults.append(f"{REPORT_FILE} is missing: the run has not ended, or its report was lost (`agora report`)")
     elif chain.fault is None:
-        faults += check_identities(report, chain.records, is_market_complete=not chain.dropped_market_before)
-        faults += _hash_faults(folder, chain, report)
+        with tempfile.TemporaryDirectory() as scratch:
+            faults += _report_faults(folder, chain, report=report, metrics=Path(scratch) / METRICS_FILE)
     return {
         "good": not faults,
         "faults": faults,
@@ -197,17 +159,20 @@ def verify_run(folder: Path) -> dict[str, Any]:
     }
 
 
-def _hash_faults(folder: Path, chain: ChainReport, report: dict[str, Any]) -> list[str]:
-    """Hashes in the report that the journal does not give."""
-    faults = []
+def _report_faults(folder: Path, chain: ChainReport, *, report: dict[str, Any], metrics: Path) -> list[str]:
+    """Identities that do not hold, and hashes in the report that the journal does not give."""
+    run = rebuilt(folder, next(read_records(Disk(folder)), None), metrics=metrics)
+    faults = run.check(report, chain.records, is_market_complete=not chain.dropped_market_before)
+    run.collector.close()
     if report["journal"]["head_hash"] != chain.head_hash:
         faults.append(f"head_hash: the report says {report['journal']['head_hash']}, the journal {chain.head_hash}")
     if chain.dropped_market_before:
         return faults
-    again = replay_folder(folder)
+    again = replay_folder(folder, metrics)
+    again.run.collector.close()
     if again.found.divergence is not None:
         return [*faults, _divergence_text(again.found)]
-    found = state_hash(again.parts.desk.snapshot())
+    found = again.run.state_hash()
     if report["state_hash"] != found:
         faults.append(f"state_hash: the report says {report['state_hash']}, the journal gives {found}")
     return faults

@@ -17,11 +17,13 @@ import msgspec
 from msgspec import Meta
 
 from agora.domain.errors import UsageFault
+from agora.market.population_settings import PopulationSettings
 from agora.market.settings import MarketSettings
 from agora.risk.breakers import BreakerSettings
 from agora.risk.limits import LimitSettings
 from agora.risk.watchdogs import WatchdogSettings
 from agora.session.credentials import Secret, is_secret_variable, masked_url
+from agora.session.llm_settings import LlmSettings
 from agora.traders.sizing import SizingSettings
 from agora.traders.trend_settings import TrendSettings
 from agora.venues.local import LocalSettings
@@ -150,6 +152,8 @@ SECTIONS: dict[str, type[Any]] = {
     "paper": PaperSettings,
     "local": LocalSettings,
     "market": MarketSettings,
+    "llm": LlmSettings,
+    "population": PopulationSettings,
     "journal": JournalSettings,
 }
 

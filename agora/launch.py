@@ -27,7 +27,9 @@ from agora.journal.recovery import Recovered, recover
 from agora.journal.store import Limits
 from agora.journal.writer import ThreadWriter
 from agora.kernels import compiled, fills, indicators
+from agora.lookback import DeskLookback
 from agora.report.collector import Collector
+from agora.report.metrics import MetricsFile
 from agora.session import lifetime, recovery, terminal
 from agora.session.clock import PacedClock, monotonic_ns, utc_text
 from agora.session.controls import ProcessControls
@@ -103,7 +105,8 @@ def run_new(config: Config, options: Options) -> Outcome:
         # The recording first: what its import gives back, the kernels take.
         parts = assembly.build_parts(config, run_tag)
         compile_kernels(options)
-        folder = _new_folder(config, options, run_tag=run_tag)
+        run = config["run"]
+        folder = new_folder(options, f"{run.venue}-{'+'.join(run.trader)}", run_tag=run_tag)
         held.callback(Lock(folder / LOCK_FILE, f"run folder {folder}").release)
         write_private(folder / CONFIG_FILE, config_json(config))
         home.point_latest(folder)
@@ -145,14 +148,21 @@ def _lock_account(options: Options, held: contextlib.ExitStack) -> None:
 
 
 def compile_kernels(options: Options) -> None:
-    """Compile, or load from the cache, everything hot; says so when it takes long enough to wonder."""
+    """Compile, or load from the cache, everything hot of a trading run."""
+    with compiling(is_quiet=options.is_quiet):
+        fills.warm_up()
+        indicators.warm_up()
+
+
+@contextlib.contextmanager
+def compiling(*, is_quiet: bool) -> Iterator[None]:
+    """Say when the kernels have to be compiled, which takes long enough to wonder."""
     start_ns = monotonic_ns()
     is_cold = not compiled.is_cached()
-    if is_cold and not options.is_quiet:
+    if is_cold and not is_quiet:
         sys.stderr.write("compiling the kernels (once, some ten seconds) …\n")
-    fills.warm_up()
-    indicators.warm_up()
-    if is_cold and not options.is_quiet:
+    yield
+    if is_cold and not is_quiet:
         sys.stderr.write(f"compiled in {(monotonic_ns() - start_ns) / 1e9:.1f} s, kept for later runs\n")
 
 
@@ -162,21 +172,22 @@ def config_json(config: Config) -> bytes:
     return msgspec.json.format(msgspec.json.encode(stored, order="sorted"), indent=2)
 
 
-def _new_folder(config: Config, options: Options, *, run_tag: str) -> Path:
+def new_folder(options: Options, label: str, *, run_tag: str) -> Path:
+    """The folder of a new run, private and empty; raises `StartFault`."""
     if options.run_dir is not None:
         folder = options.run_dir.expanduser().resolve()
         if folder.exists() and any(folder.iterdir()):
             raise StartFault(f"run folder {folder} is not empty; `--resume` continues a run")
     else:
-        run = config["run"]
         stamp = utc_text(PacedClock().wall_ns(), "%Y%m%dT%H%M%SZ")
-        folder = options.home.runs / f"{stamp}-{run.venue}-{'+'.join(run.trader)}-{run_tag}"
+        folder = options.home.runs / f"{stamp}-{label}-{run_tag}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     return folder
 
 
-def _limits(config: Config) -> Limits:
+def limits_of(config: Config) -> Limits:
+    """How much disk a journal may take."""
     journal: JournalSettings = config["journal"]
     return Limits(segment_bytes=journal.segment_mb * 2**20, budget_bytes=journal.disk_budget_mb * 2**20)
 
@@ -194,7 +205,7 @@ def open_new(parts: assembly.Parts, ground: Ground, config: Config) -> Opened:
         parts=parts,
         clock=clock,
         venue=ground.build_venue(parts, clock),
-        log=open_log(disk, wall_ns=clock.wall_ns, limits=_limits(config), writer=ground.writer),
+        log=open_log(disk, wall_ns=clock.wall_ns, limits=limits_of(config), writer=ground.writer),
         first=assembly.started(parts, run_id=ground.folder.name, now_ns=clock.now_ns()),
     )
 
@@ -241,7 +252,7 @@ def reopen(ground: Ground, config: Config) -> Opened:
         parts=parts,
         clock=clock,
         venue=ground.build_venue(parts, clock, after=had),
-        log=open_log(disk, wall_ns=clock.wall_ns, after=recovered, limits=_limits(config), writer=ground.writer),
+        log=open_log(disk, wall_ns=clock.wall_ns, after=recovered, limits=limits_of(config), writer=ground.writer),
         first=_resumed(clock, state.now_ns, recovered),
         restored=restored,
     )
@@ -254,9 +265,9 @@ def _resumed(clock: Clock, last_ns: int, recovered: Recovered) -> RunResumed:
 
 def _conduct(open_run: Callable[[], Opened], options: Options, folder: Path) -> Outcome:
     """Run the loop, then the report; whatever happens, the report says it."""
-    with _logging(folder, options):
+    with logging_to(folder, options):
         opened = open_run()
-        collector = audit.new_collector(folder) if opened.restored is None else None
+        collector = _new_collector(folder) if opened.restored is None else None
         crash = None
         try:
             _live(opened, collector, folder=folder, options=options)
@@ -267,10 +278,13 @@ def _conduct(open_run: Callable[[], Opened], options: Options, folder: Path) -> 
         if collector is None and crash is None:
             report = audit.report_run(folder)
         else:
-            report = audit.conclude(
-                folder, opened.parts, collector=collector or audit.new_collector(folder), log=opened.log, crash=crash
-            )
+            run = DeskLookback(folder, opened.parts, collector or _new_collector(folder))
+            report = audit.conclude(run, opened.log, fault=crash)
     return Outcome(folder, report["exit_code"], report)
+
+
+def _new_collector(folder: Path) -> Collector:
+    return Collector(MetricsFile(folder / audit.METRICS_FILE))
 
 
 def _live(opened: Opened, collector: Collector | None, *, folder: Path, options: Options) -> None:
@@ -305,7 +319,7 @@ def _latch(opened: Opened, options: Options, *, run_id: str) -> None:
 
 
 @contextlib.contextmanager
-def _logging(folder: Path, options: Options) -> Iterator[None]:
+def logging_to(folder: Path, options: Options) -> Iterator[None]:
     """`run.log`, and errors on the terminal."""
     file = terminal.open_log_file(folder, is_json=options.is_json_logs)
     console = logging.StreamHandler(sys.stderr)

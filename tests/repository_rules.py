@@ -27,12 +27,15 @@ RANKS = {
     "report": 3,
     "config": 4,
     "assembly": 4,
-    "audit": 5,
-    "launch": 6,
-    "research": 7,
-    "server": 7,
-    "cli": 8,
-    "__main__": 9,
+    "populate": 5,
+    "lookback": 6,
+    "audit": 7,
+    "launch": 8,
+    "market_launch": 9,
+    "research": 9,
+    "server": 9,
+    "cli": 10,
+    "__main__": 11,
 }
 # The one pair of a rank with an edge: the assembly builds objects from the settings tree.
 SAME_RANK_IMPORTS = {("assembly", "config")}
@@ -56,6 +59,7 @@ ASYNC_HOMES = (
 BROAD_EXCEPT_HOMES: Mapping[str, str] = {
     "agora/session/lifetime.py": "the edge of a run: whatever breaks, the run ends in order and says so",
     "agora/launch.py": "the edge of a run's process: the report is written whatever broke",
+    "agora/market_launch.py": "the edge of a market run's process: the report is written whatever broke",
     "agora/journal/replay.py": "a replay must meet the same fault of the step as the run did, and go on as it did",
     "agora/venues/recording.py": "a fault of the event source is re-raised as it was, not as the writer wraps it",
 }

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from agora import __version__
-from agora.cli import looking, running, settings, steering
+from agora.cli import looking, market, running, settings, steering
 from agora.cli.shared import guarded, say
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Settings: show, check, describe, write a template.", no_args_is_help=True)
 runs_app = typer.Typer(help="Housekeeping of run folders.", no_args_is_help=True)
+testnet_app = typer.Typer(help="Loopback stand-ins that speak the real protocols.", no_args_is_help=True)
 data_app = typer.Typer(help="Recordings: import original files, look inside.", no_args_is_help=True)
 
 
@@ -40,12 +41,14 @@ def _root(
 
 
 running.register(app)
+market.register(app, testnet_app)
 looking.register(app, runs_app, data_app)
 steering.register(app)
 settings.register(app, config_app)
 app.add_typer(config_app, name="config")
 app.add_typer(runs_app, name="runs")
 app.add_typer(data_app, name="data")
+app.add_typer(testnet_app, name="testnet")
 
 
 def main() -> None:

@@ -79,7 +79,7 @@ def run(
         "run.speed": speed,
         "risk.dry_run": dry_run or None,
     }
-    settings = _load(flags, set_ or [], file=config, profile=profile)
+    settings = load_settings(flags, set_ or [], file=config, profile=profile)
     account = f"paper-{settings['run'].venue}"
     options = _options(account, run_dir=run_dir, quiet=quiet, json=json)
     _finish(launch.run_new(settings, options), json=json)
@@ -114,11 +114,12 @@ def backtest(
         "run.seed": seed,
         "run.data": data,
     }
-    settings = _load(flags, set_ or [], file=config, profile=profile)
+    settings = load_settings(flags, set_ or [], file=config, profile=profile)
     _finish(launch.run_new(settings, _options(None, run_dir=run_dir, quiet=quiet, json=json)), json=json)
 
 
-def _load(flags: dict[str, Any], pairs: list[str], *, file: Path | None, profile: str | None) -> Config:
+def load_settings(flags: dict[str, Any], pairs: list[str], *, file: Path | None, profile: str | None) -> Config:
+    """The effective settings of a command; the file defaults to AGORA_HOME/config.toml, if it is there."""
     from agora.config import load_config
 
     default = home_path() / "config.toml"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,11 @@ def home_path() -> Path:
 def environment() -> Mapping[str, str]:
     """The environment as it was at the start; nothing below the command line reads it."""
     return dict(os.environ)
+
+
+def process_environment() -> MutableMapping[str, str]:
+    """The environment itself, for a library that reads and is told through it."""
+    return os.environ
 
 
 def wants_json_logs() -> bool:

@@ -58,12 +58,13 @@ class LlmAnswered(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
 
 
 class LlmTimedOut(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="llm.timed_out"):
-    """No answer within the decision's deadline; a later one is thrown away."""
+    """No answer within the decision's deadline; a later one is thrown away, what it costs is paid all the same."""
 
     ts_ns: int
     tick: int
     agent: str
     latency_ns: int = 0
+    cost_units: int = 0
 
 
 class LlmFailed(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="llm.failed"):
@@ -75,6 +76,7 @@ class LlmFailed(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
     outcome: str
     detail: str = ""
     latency_ns: int = 0
+    cost_units: int = 0
 
 
 class LlmFallback(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="llm.fallback"):

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     BAD_SIZE = "bad_size"
     BAD_TRIGGER = "bad_trigger"
     BAD_EXPIRY = "bad_expiry"
+    BAD_COMBINATION = "bad_combination"
     TOO_LARGE = "too_large"
     INSUFFICIENT_FUNDS = "insufficient_funds"
     INSUFFICIENT_UNITS = "insufficient_units"

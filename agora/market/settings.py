@@ -9,17 +9,11 @@ from msgspec import Meta
 
 from agora.domain.instruments import Instrument
 from agora.domain.numbers import Rounding, parse_decimal
+from agora.exchange.rules import Listing
 
 ASSETS_MAX = 64  # a book of 16,384 orders takes 3 MB
 AGENTS_MAX = 1_000  # personas; each is asked in every tick. The crowd behind them is the population.
 POPULATION_MAX = 10_000
-
-
-class Listing(msgspec.Struct, frozen=True):
-    """An asset as it is listed: its instrument and its first price."""
-
-    instrument: Instrument
-    price_ticks: int
 
 
 class MarketSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +24,7 @@ class MarketSettings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             min_length=1, max_length=ASSETS_MAX, description="assets as SYMBOL:PRICE, the price in the quote currency"
         ),
-    ] = ("ARBO:100", "BRIO:50", "CALDO:250", "DUNE:20")
+    ] = ("ARBO:200", "BRIO:150", "CALDO:500", "DUNE:120")
     quote: Annotated[str, Meta(pattern="^[A-Z]{3,8}$", description="currency that prices are in")] = "USD"
     tick_size: Annotated[str, Meta(pattern=r"^\d{1,6}(\.\d{1,8})?$", description="smallest price step")] = "0.01"
     lot_size: Annotated[str, Meta(pattern=r"^\d{1,6}(\.\d{1,8})?$", description="smallest size step")] = "1"
@@ -45,7 +39,7 @@ class MarketSettings(msgspec.Struct, frozen=True, kw_only=True):
     )  # fmt: skip
     population: Annotated[
         int, Meta(ge=0, le=POPULATION_MAX, description="rule agents in the background, over all assets")
-    ] = 1_000
+    ] = 4_400
     agent_cash: Annotated[
         str, Meta(pattern=r"^[1-9]\d{0,11}$", description="cash of a persona of weight one, in the quote currency")
     ] = "100000"
@@ -99,7 +93,9 @@ def listings_of(settings: MarketSettings) -> tuple[Listing, ...]:
             raise ValueError(f"assets: {text[:40]!r}: {fault}") from None
         if not 10 <= price_ticks <= 10**9:
             raise ValueError(f"assets: {text[:40]!r}: the price is {price_ticks} ticks, not between 10 and 1e9")
-        listings.append(Listing(instrument, price_ticks))
+        listings.append(
+            Listing(instrument=instrument, listing_price_ticks=price_ticks, allows_shorts=settings.shorting)
+        )
     return tuple(listings)
 
 

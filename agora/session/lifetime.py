@@ -94,14 +94,15 @@ async def rearm(runner: Runner, restored: Restored, command: OperatorCommand) ->
 async def live_measured(cast: Cast, *, monotonic_ns: Callable[[], int], on_lag: Callable[[int], None]) -> None:
     """`live` with a probe beside it that measures how late the event loop wakes."""
     async with asyncio.TaskGroup() as tasks:
-        probe = tasks.create_task(_probe_lag(monotonic_ns, on_lag))
+        probe = tasks.create_task(probe_lag(monotonic_ns, on_lag))
         try:
             await live(cast)
         finally:
             probe.cancel()
 
 
-async def _probe_lag(monotonic_ns: Callable[[], int], on_lag: Callable[[int], None]) -> None:
+async def probe_lag(monotonic_ns: Callable[[], int], on_lag: Callable[[int], None]) -> None:
+    """Tell how late the event loop wakes, ten times a second, until cancelled."""
     wait_ns = int(LAG_PROBE_S * NS_PER_S)
     while True:
         before_ns = monotonic_ns()

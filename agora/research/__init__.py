@@ -1,0 +1,1 @@
+"""Many runs, and what can be learnt from them: the stylised facts of a market."""
