@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agora.cli.running import ConfigFile, Json, Quiet, RunDir, Seed, Set, load_settings
-from agora.cli.shared import environment, home_path, process_environment, say, show, use_cache, wants_json_logs, warn
+from agora.cli.shared import (
+    RUN_ARGUMENT,
+    environment,
+    home_path,
+    process_environment,
+    say,
+    show,
+    use_cache,
+    wants_json_logs,
+    warn,
+)
 
 if TYPE_CHECKING:
     from agora.config import Config
@@ -27,6 +37,7 @@ def register(app: typer.Typer, testnet_app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog="Example: agora serve --port 8000")(serve)
     app.command(epilog="Example: agora market --ticks 2000 --tick max --seed 7")(market)
+    app.command(epilog="Example: agora realism latest")(realism)
     testnet_app.command("llm", epilog="Example: agora testnet llm --port 0")(llm)
 
 
@@ -98,6 +109,22 @@ def serve(
     from agora.cli.serving import serve_runs
 
     serve_runs(host, port)
+
+
+def realism(
+    name: Annotated[str, RUN_ARGUMENT] = "latest",
+    out: Annotated[Path | None, typer.Option(help="Folder for the pages instead of the run's own.")] = None,
+    json: Json = False,
+) -> None:
+    """Is a market like markets? Stylised facts of a run, each with statistic, band and verdict; exit 1 on a FAIL."""
+    use_cache()
+    from agora.research.realism_run import judge_run
+    from agora.session.folder import Home
+
+    folder = Home(home_path()).run_folder(name)
+    found = judge_run(folder, out or folder)
+    show(found.facts, is_json=json, text=lambda: found.text)
+    raise typer.Exit(1 if found.has_failed else 0)
 
 
 def _company(settings: Config, beside: Beside | None) -> Company:

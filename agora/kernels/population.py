@@ -286,7 +286,7 @@ def kind_of(population: Words, agent: int) -> int:
 def let_act(population: Words, book: Words, accounts: Words, tape: Rows, out: Rows, agent: int) -> None:
     """Let an agent decide, and send what it wishes for. Noise and value agents have one order at a time."""
     kind = kind_of(population, agent)
-    if kind == NOISE or kind == VALUE:  # noqa: PLR1714  a set is slow here
+    if kind == NOISE or kind == VALUE:  # noqa: PLR1714, SIM109  a set is slow here
         withdraw(population, book, accounts, tape, out, agent)
     decide(population, book, accounts, tape, out, kind, agent)
     for number in range(population[WISH_COUNT]):

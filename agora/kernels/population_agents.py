@@ -178,6 +178,8 @@ def quote(
     population: Words, book: Words, accounts: Words, tape: Rows, out: Rows, agent: int, side: int, wanted: int
 ) -> None:
     """Bring one side of a maker's quotes to the wanted price, or the nearest that takes nothing."""
+    if side > 0 and book[ASK_PRICE] == 1:
+        return  # there is no price below the lowest
     price = inside_touch(book, wanted, side)
     lots = population[MAKER_LOTS]
     if not keep_quote(population, book, accounts, tape, out, agent, side, price, (lots + 1) // 2):

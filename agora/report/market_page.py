@@ -105,7 +105,8 @@ def _summary(report: Report) -> str:
 
 def _symbols(report: Report) -> str:
     columns = ("symbol", "price_start", "price_end", "price_low", "price_high", "volume")
-    return panel("Assets", table(columns, ([row[name] for name in columns] for row in report["per_symbol"])))
+    names = [name.replace("_", " ") for name in columns]
+    return panel("Assets", table(names, ([row[name] for name in columns] for row in report["per_symbol"])))
 
 
 def _agents(report: Report) -> str:
@@ -115,9 +116,9 @@ def _agents(report: Report) -> str:
             agent["id"],
             agent["persona"],
             agent["model"] or "rules",
-            agent["portfolio"]["initial_capital"],
-            agent["portfolio"]["total_value"],
-            agent["portfolio"]["total_pnl"],
+            f"{agent['portfolio']['initial_capital']:.2f}",
+            f"{agent['portfolio']['total_value']:.2f}",
+            f"{agent['portfolio']['total_pnl']:.2f}",
             f"{100 * agent['portfolio']['roi']:.2f} %",
             agent["portfolio"]["trades_count"],
         )
