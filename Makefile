@@ -14,7 +14,7 @@ export AGORA_HOME := $(CURDIR)/var
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench docs lock clean python-is-usable
+.PHONY: help run market test bench docs lock clean python-is-usable
 
 help: ## list the targets
 	@echo 'Targets (settings: PYTHON=python3.12, DURATION=minutes, ARGS="more flags"):'
@@ -26,6 +26,9 @@ run: $(RUNTIME) ## an autonomous paper run of DURATION minutes on the embedded v
 	case $$status in 2|3) exit $$status;; esac; \
 	$(BIN)/agora verify latest || verdict=$$?; \
 	if [ $$status -ne 0 ]; then exit $$status; fi; exit $$verdict
+
+market: $(RUNTIME) ## a market of agents with its API on 127.0.0.1:8000, until Ctrl+C
+	@$(BIN)/agora market $(ARGS)
 
 test: $(DEV) ## format, lint, types, tests: what the pipeline runs
 	@$(call step,format,$(BIN)/ruff format --check .)

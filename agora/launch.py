@@ -166,9 +166,9 @@ def compiling(*, is_quiet: bool) -> Iterator[None]:
         sys.stderr.write(f"compiled in {(monotonic_ns() - start_ns) / 1e9:.1f} s, kept for later runs\n")
 
 
-def config_json(config: Config) -> bytes:
+def config_json(config: Config, *, command: str = "run") -> bytes:
     """The effective settings with the source of each value; no secrets live in the tree."""
-    stored = {"profile": config.profile, "values": config.values(), "sources": config.sources}
+    stored = {"command": command, "profile": config.profile, "values": config.values(), "sources": config.sources}
     return msgspec.json.format(msgspec.json.encode(stored, order="sorted"), indent=2)
 
 

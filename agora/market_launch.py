@@ -19,13 +19,13 @@ from agora.domain.errors import Bug, DamagedJournal, StartFault, UsageFault
 from agora.domain.events import RunResumed, RunStarted
 from agora.journal import checkpoint
 from agora.journal.disk import Disk
-from agora.journal.log import Log, open_log
+from agora.journal.log import Log, WriterFactory, open_log
 from agora.journal.reader import read_records
 from agora.journal.recovery import Recovered, recover
 from agora.journal.replay import Replayed, replay
+from agora.journal.writer import ThreadWriter
 from agora.launch import Options, Outcome
 from agora.lookback import MarketLookback, config_in, rebuilt
-from agora.market.market import Market
 from agora.market.state import Phase
 from agora.report.ledger import Ledger, open_ledger
 from agora.report.ledger_rows import LedgerKeeper
@@ -62,6 +62,14 @@ class Company(msgspec.Struct, frozen=True, kw_only=True):
     beside: Beside | None = None
 
 
+class Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a market's files are: a simulation brings a disk and a writer of its own, and starts by the same steps."""
+
+    folder: Path
+    disk: Disk
+    writer: WriterFactory = ThreadWriter
+
+
 class Opened(msgspec.Struct, kw_only=True):
     """A market run whose files are open and whose market stands where the journal left it."""
 
@@ -76,6 +84,8 @@ class Opened(msgspec.Struct, kw_only=True):
 def run_market(config: Config, options: Options, company: Company) -> Outcome:
     """A new market run to its end; raises `StartFault` or `UsageFault` before the first tick."""
     options.home.prepare()
+    populate.check(config)
+    asker = _asker(config, company)
     settings = config["market"]
     schedule_text = b"[]"
     if settings.news_file:
@@ -86,10 +96,11 @@ def run_market(config: Config, options: Options, company: Company) -> Outcome:
         compile_market(options)
         folder = launch.new_folder(options, "market", run_tag=new_run_tag())
         held.callback(Lock(folder / LOCK_FILE, f"run folder {folder}").release)
-        write_private(folder / CONFIG_FILE, launch.config_json(config))
+        write_private(folder / CONFIG_FILE, launch.config_json(config, command="market"))
         write_private(folder / SCHEDULE_FILE, schedule_text)
         options.home.point_latest(folder)
-        return _conduct(lambda: _open_new(folder, config), options, company)
+        opened = open_new(Ground(folder=folder, disk=Disk(folder)), config)
+        return _conduct(opened, asker, options=options, company=company)
 
 
 def resume_market(folder: Path, options: Options, company: Company) -> Outcome:
@@ -98,8 +109,10 @@ def resume_market(folder: Path, options: Options, company: Company) -> Outcome:
     with contextlib.ExitStack() as held:
         held.callback(Lock(folder / LOCK_FILE, f"run folder {folder}").release)
         compile_market(options)
+        asker = _asker(config_in(folder), company)
         options.home.point_latest(folder)
-        return _conduct(lambda: _open_old(folder), options, company)
+        opened = open_old(Ground(folder=folder, disk=Disk(folder)))
+        return _conduct(opened, asker, options=options, company=company)
 
 
 def compile_market(options: Options) -> None:
@@ -108,14 +121,15 @@ def compile_market(options: Options) -> None:
         populate.warm_up()
 
 
-def _open_new(folder: Path, config: Config) -> Opened:
-    disk = Disk(folder)
+def open_new(ground: Ground, config: Config) -> Opened:
+    """The first start of a market; its journal must not exist."""
+    folder, disk = ground.folder, ground.disk
     run = MarketLookback(folder, config, market=populate.build_market(config), collector=_collector(folder))
     return Opened(
         folder=folder,
         disk=disk,
         run=run,
-        log=open_log(disk, wall_ns=PacedClock().wall_ns, limits=launch.limits_of(config)),
+        log=open_log(disk, wall_ns=PacedClock().wall_ns, limits=launch.limits_of(config), writer=ground.writer),
         first=populate.started(config, run_id=folder.name),
     )
 
@@ -124,9 +138,9 @@ def _collector(folder: Path) -> MarketCollector:
     return MarketCollector(MetricsFile(folder / audit.METRICS_FILE))
 
 
-def _open_old(folder: Path) -> Opened:
+def open_old(ground: Ground) -> Opened:
     """Recover the journal and let the market stand where it ends: from the newest checkpoint, then record by record."""
-    disk = Disk(folder)
+    folder, disk = ground.folder, ground.disk
     config = config_in(folder)
     newest = checkpoint.newest_valid(disk).checkpoint
     recovered = recover(disk, after=newest)
@@ -148,7 +162,13 @@ def _open_old(folder: Path) -> Opened:
         folder=folder,
         disk=disk,
         run=run,
-        log=open_log(disk, wall_ns=PacedClock().wall_ns, after=recovered, limits=launch.limits_of(config)),
+        log=open_log(
+            disk,
+            wall_ns=PacedClock().wall_ns,
+            after=recovered,
+            limits=launch.limits_of(config),
+            writer=ground.writer,
+        ),
         first=_resumed(state.now_ns, recovered),
         replayed=replayed,
     )
@@ -158,17 +178,21 @@ def _resumed(now_ns: int, recovered: Recovered) -> RunResumed:
     return RunResumed(ts_ns=now_ns, down_ns=0, torn_bytes=recovered.torn_bytes)
 
 
-def _conduct(open_run: Callable[[], Opened], options: Options, company: Company) -> Outcome:
+def _conduct(opened: Opened, asker: Asker | None, *, options: Options, company: Company) -> Outcome:
     """Run the loop, then the report and the ledger; whatever happens, the report says it."""
-    opened = open_run()
     folder = opened.folder
+    cast = _cast(opened, asker, options=options, company=company)
     with launch.logging_to(folder, options):
-        crash = None
+        crash = refusal = None
         try:
-            asyncio.run(live_market(_cast(opened, options, company), monotonic_ns=monotonic_ns))
+            asyncio.run(live_market(cast, monotonic_ns=monotonic_ns))
+        except* StartFault as faults:
+            refusal = faults.exceptions[0]
         except* Exception as faults:
             LOGGER.exception("a bug of ours: the run ends")
             crash = Bug(f"the run could not end in order: {faults.exceptions[0]!r}")
+        if refusal is not None:
+            raise refusal
         if opened.replayed is None or crash is not None:
             report = audit.conclude(opened.run, opened.log, fault=crash)
         else:
@@ -211,18 +235,27 @@ def _ledger(config: Config, folder: Path, *, first: RunStarted, company: Company
     return open_ledger(url, folder, row)
 
 
-def _cast(opened: Opened, options: Options, company: Company) -> MarketCast:
-    """Everyone who takes part: controls, models, ledger, checkpoints, the line on the terminal, the API."""
-    config, folder, market = opened.run.config, opened.folder, opened.run.market
-    loop = MarketLoop(market, opened.log, asker=_asker(config, market, company), pace=_pace(config))
-    loop.scheduled = populate.read_schedule(folder / SCHEDULE_FILE, market.engine.rules.symbols)
-    ledger = LedgerKeeper(_ledger(config, folder, first=_first_record(opened), company=company))
-    progress = MarketProgress(monotonic_ns=monotonic_ns, is_quiet=options.is_quiet, is_json=options.is_json_logs)
-    loop.observers = [MarketTeller(), progress, ledger]
+def loop_of(opened: Opened, asker: Asker | None, pace: Pace) -> MarketLoop:
+    """The loop that takes an opened run on, with its schedule and what the journal still lacks."""
+    market = opened.run.market
+    if asker is not None:
+        asker.restore({"spent_units": market.state.cost_units, "cassette": {"uses": market.state.heard}})
+    loop = MarketLoop(market, opened.log, asker=asker, pace=pace)
+    loop.scheduled = populate.read_schedule(opened.folder / SCHEDULE_FILE, market.engine.rules.symbols)
     if opened.replayed is None:
-        loop.observers.insert(0, opened.run.collector)
+        loop.observers.append(opened.run.collector)
     else:
         loop.record(opened.replayed.pending)
+    return loop
+
+
+def _cast(opened: Opened, asker: Asker | None, *, options: Options, company: Company) -> MarketCast:
+    """Everyone who takes part: controls, models, ledger, checkpoints, the line on the terminal, the API."""
+    config, folder, market = opened.run.config, opened.folder, opened.run.market
+    loop = loop_of(opened, asker, _pace(config))
+    ledger = LedgerKeeper(_ledger(config, folder, first=_first_record(opened), company=company))
+    progress = MarketProgress(monotonic_ns=monotonic_ns, is_quiet=options.is_quiet, is_json=options.is_json_logs)
+    loop.observers += [MarketTeller(), progress, ledger]
     loop.chores = [MarketKeeper(opened.disk, opened.log, monotonic_ns=monotonic_ns).keep_if_due, ledger.room]
     return MarketCast(
         loop=loop,
@@ -242,16 +275,15 @@ def _first_record(opened: Opened) -> RunStarted:
     return first.event
 
 
-def _asker(config: Config, market: Market, company: Company) -> Asker | None:
+def _asker(config: Config, company: Company) -> Asker | None:
+    """Who asks the models of these settings, if there are any; raises `UsageFault` or `StartFault`."""
     settings: LlmSettings = config["llm"]
     if not settings.model:
         return None
     if company.base_url is not None:
         settings = msgspec.structs.replace(settings, base_url=company.base_url.reveal())
     completer = completer_of(settings, company.api_key, company.environment)
-    asker = asker_of(settings, completer, clock=PacedClock(), seed=config["run"].seed)
-    asker.restore({"spent_units": market.state.cost_units, "cassette": {"uses": market.state.heard}})
-    return asker
+    return asker_of(settings, completer, clock=PacedClock(), seed=config["run"].seed)
 
 
 def _pace(config: Config) -> Pace:

@@ -87,6 +87,11 @@ def build_market(config: Config) -> Market:
     return Market(engine, seats, crowd=crowd, plan=plan)
 
 
+def check(config: Config) -> None:
+    """Refuse, before anything is made, what only building a market would find; raises `UsageFault`."""
+    _personas(config["market"])
+
+
 def _personas(settings: MarketSettings) -> list[tuple[PersonaStrategy, int]]:
     known = {persona.value: persona for persona in PersonaStrategy}
     wanted = agents_of(settings)

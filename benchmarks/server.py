@@ -146,12 +146,16 @@ def _tick_gaps_ms(home: Path, *, idle: int, deaf: int) -> list[float]:
     """Milliseconds between ticks as the journal has them, in order of length, beside that many clients."""
     with _market(home, "--tick", str(TICK_S)) as url:
         port = int(url.rpartition(":")[2])
-        watcher = subprocess.Popen([sys.executable, "-m", "benchmarks.server", str(port), str(idle)])
+        watcher = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.server", str(port), str(idle)], stdout=subprocess.PIPE
+        )
         clients = [_handshake(port) for _ in range(deaf)]
+        assert watcher.stdout is not None
+        watcher.stdout.readline()
         start_ns = time.time_ns()
         time.sleep(TICKS_WATCHED_S)
         watcher.kill()
-        watcher.wait()
+        watcher.communicate()
         for client in clients:
             client.close()
     lines = (home / "runs" / "latest" / "events.jsonl").read_bytes().splitlines()
@@ -186,6 +190,8 @@ def server_figures(scratch: Path, median: Median) -> dict[str, Any]:
 async def _idle(port: int, clients: int) -> None:
     """Clients that read and say nothing, until killed."""
     connections = [await asyncio.open_connection(sock=_handshake(port)) for _ in range(clients)]
+    sys.stdout.write("connected\n")
+    sys.stdout.flush()
 
     async def drain(reader: asyncio.StreamReader) -> None:
         while await reader.read(2**16):

@@ -28,6 +28,17 @@ _REPORT_MEMBERS = (
     *("status", "stopped_reason", "end_detail", "exit_code", "flat", "residual", "duration_s"),
     *("equity_start", "equity_end", "pnl_net", "fees", "funding", "trades"),
 )
+_MARKET_MEMBERS = (
+    "status",
+    "stopped_reason",
+    "end_detail",
+    "exit_code",
+    "flat",
+    "residual",
+    "duration_s",
+    "ticks",
+    "trades",
+)
 
 _MONEY_WORDS = {
     "net": "pnl_net",
@@ -41,21 +52,24 @@ _MONEY_WORDS = {
 
 def glance(folder: Path) -> dict[str, Any]:
     """Facts of a run: `state` is running, ended (with `report`) or interrupted (to be resumed or left)."""
-    run = _settings_of(folder)
+    stored = _stored_settings(folder)
+    run, market = _section(stored, "run"), _section(stored, "market")
+    is_market = stored.get("command") == "market"
     facts: dict[str, Any] = {
         "run": folder.name,
         "folder": str(folder),
         "state": state_of(folder),
-        "venue": run.get("venue"),
-        "traders": run.get("trader"),
-        "symbols": run.get("symbol"),
+        "command": "market" if is_market else "run",
+        "venue": "market" if is_market else run.get("venue"),
+        "traders": market.get("agents") if is_market else run.get("trader"),
+        "symbols": market.get("assets") if is_market else run.get("symbol"),
         "seed": run.get("seed"),
         "latest": newest_row(folder / METRICS_FILE),
         "report": None,
     }
     if facts["state"] == ENDED:
         report = _report_of(folder)
-        facts["report"] = {name: report.get(name) for name in _REPORT_MEMBERS}
+        facts["report"] = {name: report.get(name) for name in (_MARKET_MEMBERS if is_market else _REPORT_MEMBERS)}
     return facts
 
 
@@ -75,15 +89,17 @@ def glance_text(facts: dict[str, Any]) -> str:
     lines = [f"{facts['run']}: {facts['state']}   {facts['venue']}  {traders}  {symbols}  seed {facts['seed']}"]
     report = facts["report"]
     if report is not None:
+        is_market = facts["command"] == "market"
         flat = "flat" if report["flat"] else "NOT FLAT: " + "; ".join(report["residual"] or ())
         detail = f": {report['end_detail']}" if report["end_detail"] else ""
         ending = f"{report['status']} ({report['stopped_reason']}{detail})"
-        money = "  ".join(f"{name} {report[member]}" for name, member in _MONEY_WORDS.items())
-        lines += [f"{ending}, exit {report['exit_code']}, {flat}", money]
+        words = {"ticks": "ticks", "trades": "trades"} if is_market else _MONEY_WORDS
+        figures = "  ".join(f"{name} {report[member]}" for name, member in words.items())
+        lines += [f"{ending}, exit {report['exit_code']}" + ("" if is_market else f", {flat}"), figures]
     elif facts["latest"]:
         lines.append(row_text(facts["latest"]))
     if facts["state"] == INTERRUPTED:
-        lines.append(f"no process runs it and it has not ended: agora run --resume {facts['run']}")
+        lines.append(f"no process runs it and it has not ended: agora {facts['command']} --resume {facts['run']}")
     return "\n".join(lines)
 
 
@@ -140,9 +156,13 @@ def _report_of(folder: Path) -> dict[str, Any]:
     return report
 
 
-def _settings_of(folder: Path) -> dict[str, Any]:
-    """The `run` section of the settings that the run was started with; raises `UsageFault`."""
+def _stored_settings(folder: Path) -> dict[str, Any]:
+    """What the run was started with; raises `UsageFault`."""
     stored = read_json(folder / CONFIG_FILE)
-    values = stored.get("values") if isinstance(stored, dict) else None
-    run = values.get("run") if isinstance(values, dict) else None
-    return run if isinstance(run, dict) else {}
+    return stored if isinstance(stored, dict) else {}
+
+
+def _section(stored: dict[str, Any], name: str) -> dict[str, Any]:
+    values = stored.get("values")
+    section = values.get(name) if isinstance(values, dict) else None
+    return section if isinstance(section, dict) else {}

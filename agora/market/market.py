@@ -220,6 +220,7 @@ class Market:
 
     def _on_news(self, event: NewsArrived) -> list[Event | Ask]:
         state = self.state
+        state.announced += event.ts_ns > state.now_ns
         item = NewsItem(
             tick=state.tick + 1, text=event.text, tone=event.tone, symbols=event.symbols, source=event.source
         )
@@ -230,6 +231,7 @@ class Market:
         return []
 
     def _on_shock(self, event: Shock) -> list[Event | Ask]:
+        self.state.announced += event.ts_ns > self.state.now_ns
         if self.crowd is not None:
             self.crowd.shift_fundamental(event.symbol, event.fraction_ppm / 1e6)
         return []
@@ -281,7 +283,7 @@ class Market:
         state = self.state
         if event.number != state.tick + 1:
             raise Bug(f"tick {event.number} after tick {state.tick}")
-        state.now_ns = event.ts_ns
+        state.now_ns, state.announced = event.ts_ns, 0
         self.new_choices = []
         effects: list[Event | Ask] = []
         for place in dice_of(self.plan.seed, "order", event.number).shuffled(len(self.seats)):
@@ -422,9 +424,18 @@ class Market:
             seat.agent.restore(remembered)
 
     def state_hash(self) -> str:
-        """SHA-256 of everything remembered; buffers as they are, for compressed ones differ between machines."""
+        """SHA-256 of everything remembered; buffers as they are, for compressed ones differ between machines.
+
+        Where an answer came from and what it cost is left out: a run on a cassette ends as the one that it was of.
+        """
         hasher = hashlib.sha256(self.engine.digest().encode())
         hasher.update(b"" if self.crowd is None else self.crowd.digest().encode())
+        state = msgspec.structs.replace(
+            self.state,
+            said={name: msgspec.structs.replace(each, source="", cost_units=0) for name, each in self.state.said.items()},
+            seats=[msgspec.structs.replace(seat, outcomes={}) for seat in self.state.seats],
+            cost_units=0,
+        )
         agents = [seat.agent.snapshot() for seat in self.seats]
-        hasher.update(msgspec.json.encode({"state": self.state, "agents": agents}, order="sorted"))
+        hasher.update(msgspec.json.encode({"state": state, "agents": agents}, order="sorted"))
         return hasher.hexdigest()

@@ -37,7 +37,7 @@ class PopulationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     noise_wait_s: Annotated[float, Meta(ge=1.0, le=_WAIT_S_MAX, description="wait of noise agents, s")] = 200.0
     momentum_wait_s: Annotated[float, Meta(ge=1.0, le=_WAIT_S_MAX, description="wait of momentum agents, s")] = 400.0
-    value_wait_s: Annotated[float, Meta(ge=1.0, le=_WAIT_S_MAX, description="wait of value agents, s")] = 2_000.0
+    value_wait_s: Annotated[float, Meta(ge=1.0, le=_WAIT_S_MAX, description="wait of value agents, s")] = 4_000.0
     maker_wait_s: Annotated[float, Meta(ge=1.0, le=_WAIT_S_MAX, description="wait of makers, s")] = 1.0
     child_wait_s: Annotated[
         float, Meta(ge=1.0, le=_WAIT_S_MAX, description="wait between the parts of a split order, s")
@@ -95,9 +95,11 @@ class PopulationSettings(msgspec.Struct, frozen=True, kw_only=True):
         0.6
     )
 
+    # The larger part of what moves the price, as news is: flow moves it there and back, and if it carried more,
+    # returns of the following minutes would turn.
     fundamental_bps_per_s: Annotated[
         float, Meta(ge=0.0, le=100.0, description="standard deviation of value per second, bps")
-    ] = 0.6
+    ] = 0.9
     fundamental_half_life_h: Annotated[
         float,
         Meta(ge=0.1, le=10_000.0, description="time in which half of value's deviation from the listing fades, h"),

@@ -62,11 +62,17 @@ class MarketSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be listed or seated."""
-        listings_of(self)
-        agents_of(self)
+        """Refuse what cannot be listed or seated, all of it at once."""
+        faults: list[str] = []
+        for read in (listings_of, agents_of):
+            try:
+                read(self)
+            except ValueError as fault:
+                faults.append(str(fault))
         if self.tick != "max" and not 0.001 <= float(self.tick) <= 3_600:
-            raise ValueError(f"tick: {self.tick} is not between 0.001 and 3600 seconds")
+            faults.append(f"tick: {self.tick} is not between 0.001 and 3600 seconds")
+        if faults:
+            raise ValueError("; ".join(faults))
 
 
 def listings_of(settings: MarketSettings) -> tuple[Listing, ...]:

@@ -51,7 +51,7 @@ class SeatCounts(msgspec.Struct, kw_only=True):
 
 
 class MarketState(msgspec.Struct, kw_only=True):
-    """The market's own state; `closes_ticks` and `volumes_lots` are per asset, in the order of listing."""
+    """The market's own state; `closes_ticks` is per asset, in the order of listing."""
 
     phase: Phase = Phase.READY
     start_ns: int = 0
@@ -64,6 +64,7 @@ class MarketState(msgspec.Struct, kw_only=True):
     decisions: int = 0
     digest: str = ""
     news: list[NewsItem] = []
+    announced: int = 0  # news and shocks stamped with the coming tick: those that a schedule has brought already
     closes_ticks: list[list[int]] = []
     asked: dict[str, str] = {}
     said: dict[str, Said] = {}

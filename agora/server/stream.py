@@ -61,6 +61,7 @@ class Stream:
         self._trades: list[dict[str, Any]] = []
         self._trades_skipped = 0
         self._status = market.status
+        self._snapshot: tuple[int, bytes] | None = None  # of a tick; forgotten at the next beat
 
     @property
     def clients(self) -> int:
@@ -111,11 +112,18 @@ class Stream:
         await websocket.accept()
         client = _Client(websocket.scope["state"]["connection"].transport)
         self._clients.add(client)
-        self._give(client, self._framed("snapshot", self._market.state()))
+        self._give(client, self._snapshot_frame())
         try:
             await self._listen(websocket, client)
         finally:
             self._clients.discard(client)
+
+    def _snapshot_frame(self) -> bytes:
+        """The state as it is; hundreds who connect at once get the same bytes."""
+        tick = self._market.tick
+        if self._snapshot is None or self._snapshot[0] != tick:
+            self._snapshot = (tick, self._framed("snapshot", self._market.state()))
+        return self._snapshot[1]
 
     async def _listen(self, websocket: WebSocket, client: _Client) -> None:
         while (await websocket.receive())["type"] != "websocket.disconnect":
@@ -127,6 +135,7 @@ class Stream:
 
     def _send_changes(self) -> None:
         """What came up since the last beat."""
+        self._snapshot = None
         if self._market.status != self._status:
             self._status = self._market.status
             self._broadcast("status", {"status": self._status})

@@ -121,8 +121,9 @@ class MarketLoop:
             self.journal.append(pulse)
             self._show(pulse, [])
         if self._waiting:
-            self._take(*self._waiting)
-            self._waiting.clear()
+            waiting, self._waiting = self._waiting, []
+            # A tick may have passed since they were handed in: they happen now.
+            self._take(*(msgspec.structs.replace(event, ts_ns=now_ns) for event in waiting))
             await self.journal.commit()
             return
         self._start_asking(tasks)
@@ -151,11 +152,13 @@ class MarketLoop:
         state = self.market.state
         number = state.tick + 1
         ts_ns = state.start_ns + number * state.tick_ns
-        events = [_stamped(event, ts_ns) for event in self.scheduled.get(number, [])]
+        # Of a run that was killed between its news and their tick, the news are in the journal already.
+        events = [_stamped(event, ts_ns) for event in self.scheduled.get(number, [])[state.announced :]]
         self._take(*events, Tick(ts_ns=ts_ns, number=number))
         # Late ticks are not made up for: the pace goes on from where it is.
-        tick_ns = int(self._pace.tick_s * NS_PER_S)
-        self._next_tick_ns = max(self._next_tick_ns + tick_ns, self._pace.monotonic_ns() - tick_ns)
+        tick_ns, now_ns = int(self._pace.tick_s * NS_PER_S), self._pace.monotonic_ns()
+        due_ns = self._next_tick_ns + tick_ns
+        self._next_tick_ns = due_ns if due_ns > now_ns else now_ns + tick_ns
 
     async def _after_tick(self) -> None:
         """Let others run; keep the journal within its buffer and at most a second behind."""

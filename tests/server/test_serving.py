@@ -70,6 +70,18 @@ def test_it_stops_in_time_while_clients_hold_on() -> None:
     asyncio.run(main())
 
 
+def test_an_answer_does_not_wait_for_an_acknowledgement(tmp_path: Path) -> None:
+    """Connections send small packets at once: with Nagle's rule every answer in two packets would take 40 ms."""
+
+    async def main() -> None:
+        async with served(tmp_path) as server, listening(server):
+            (client,) = server.stream._clients
+            opened = client.transport.get_extra_info("socket")
+            assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+    asyncio.run(main())
+
+
 def test_what_breaks_beside_it_is_raised_as_it_was() -> None:
     """The server ends with the block, and the block's own exception comes out of it unwrapped."""
 

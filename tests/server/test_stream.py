@@ -38,6 +38,22 @@ def test_a_client_gets_a_snapshot_then_tickers(tmp_path: Path) -> None:
     conducted(tmp_path, script, ticker_every_ns=FAST_NS)
 
 
+def test_a_snapshot_is_never_older_than_its_tick_or_a_beat(tmp_path: Path) -> None:
+    """Clients that come together share one; after a tick, or a change within one, there is a new one."""
+
+    async def script(server: Served) -> None:
+        seen = []
+        for change in (lambda: None, server.market.advance, lambda: setattr(server.market, "status", "paused")):
+            change()
+            async with listening(server) as client:
+                snapshot = await client.receive_json()
+                seen.append((snapshot["tick"], snapshot["data"]["tick"], snapshot["data"]["status"]))
+                await next_of(client, "ticker")
+        assert seen == [(0, 0, "running"), (1, 1, "running"), (1, 1, "paused")]
+
+    conducted(tmp_path, script, ticker_every_ns=streaming.BEAT_NS)
+
+
 def test_trades_news_and_status_are_passed_on(tmp_path: Path) -> None:
     """Trades between two beats come as one message, the newest when there are too many; news and status as they are."""
 
