@@ -79,11 +79,13 @@ def report(name: Run = "latest", json: Json = False) -> None:
     """Rebuild final_report, metrics and report.html of a run from its journal."""
     use_cache()
     from agora import audit
+    from agora.cli.market import market_text
     from agora.cli.running import outcome_text
 
     folder = _folder(name)
     facts = audit.report_run(folder)
-    show(facts, is_json=json, text=lambda: f"{outcome_text(facts)}\nreport: {folder / 'report.html'}")
+    text = market_text if facts["venue"] == "market" else outcome_text
+    show(facts, is_json=json, text=lambda: f"{text(facts)}\nreport: {folder / 'report.html'}")
 
 
 def status(name: Run = "latest", json: Json = False) -> None:

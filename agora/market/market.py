@@ -432,7 +432,9 @@ class Market:
         hasher.update(b"" if self.crowd is None else self.crowd.digest().encode())
         state = msgspec.structs.replace(
             self.state,
-            said={name: msgspec.structs.replace(each, source="", cost_units=0) for name, each in self.state.said.items()},
+            said={
+                name: msgspec.structs.replace(each, source="", cost_units=0) for name, each in self.state.said.items()
+            },
             seats=[msgspec.structs.replace(seat, outcomes={}) for seat in self.state.seats],
             cost_units=0,
         )
