@@ -149,18 +149,18 @@ def _lock_account(options: Options, held: contextlib.ExitStack) -> None:
 
 def compile_kernels(options: Options) -> None:
     """Compile, or load from the cache, everything hot of a trading run."""
-    with compiling(is_quiet=options.is_quiet):
+    with compiling("fills", seconds="ten", is_quiet=options.is_quiet):
         fills.warm_up()
         indicators.warm_up()
 
 
 @contextlib.contextmanager
-def compiling(*, is_quiet: bool) -> Iterator[None]:
-    """Say when the kernels have to be compiled, which takes long enough to wonder."""
+def compiling(module: str, *, seconds: str, is_quiet: bool) -> Iterator[None]:
+    """Say when the kernels around that module have to be compiled, which takes long enough to wonder."""
     start_ns = monotonic_ns()
-    is_cold = not compiled.is_cached()
+    is_cold = not compiled.is_cached(module)
     if is_cold and not is_quiet:
-        sys.stderr.write("compiling the kernels (once, some ten seconds) …\n")
+        sys.stderr.write(f"compiling the kernels (once, some {seconds} seconds) …\n")
     yield
     if is_cold and not is_quiet:
         sys.stderr.write(f"compiled in {(monotonic_ns() - start_ns) / 1e9:.1f} s, kept for later runs\n")

@@ -117,7 +117,7 @@ def resume_market(folder: Path, options: Options, company: Company) -> Outcome:
 
 def compile_market(options: Options) -> None:
     """Compile, or load from the cache, everything hot; says so when it takes long enough to wonder."""
-    with launch.compiling(is_quiet=options.is_quiet):
+    with launch.compiling("population", seconds="thirty", is_quiet=options.is_quiet):
         populate.warm_up()
 
 

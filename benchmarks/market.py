@@ -90,7 +90,7 @@ def rule_figures(home: Path, population: int, median: Median) -> dict[str, Any]:
         "market.tick=max",
         f"market.ticks={TICKS}",
         f"market.population={population}",
-        f"market.agents={json.dumps(AGENTS)}",
+        f"market.agents={','.join(AGENTS)}",
     ]
     last: dict[str, Any] = {}
 

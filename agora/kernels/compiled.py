@@ -35,9 +35,9 @@ if config.CACHE_DIR:
     config.CACHE_DIR = str(Path(config.CACHE_DIR) / f"kernels-{_sources_digest()}")
 
 
-def is_cached() -> bool:
-    """Whether machine code of these sources lies in the cache folder, so that starting takes no compiling."""
-    return bool(config.CACHE_DIR) and any(Path(config.CACHE_DIR).rglob("*.nbi"))
+def is_cached(module: str) -> bool:
+    """Whether machine code of that kernel module lies in the cache folder, so that starting takes no compiling."""
+    return bool(config.CACHE_DIR) and any(Path(config.CACHE_DIR).rglob(f"{module}.*.nbi"))
 
 
 def compiled(function: _Kernel) -> _Kernel:

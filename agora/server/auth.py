@@ -156,7 +156,7 @@ class Gate:
         if name not in LOOPBACK_HOSTS and name not in self._rules.hosts and not is_address:
             return False
         server = scope.get("server")
-        return True
+        return server is not None and port == str(server[1])
 
 
 def _is_address(name: str) -> bool:

@@ -122,7 +122,8 @@ def test_an_answer_that_was_not_asked_for_is_thrown_away(name: str, changes: dic
     market = run_on(asked_market(), 1)
     market.step(answer(market, "agent-2", "buy 1@100"))
     before = market.snapshot()
-    assert market.step(answer(market, "agent-1", "sell 500@1", **changes)) == [], name
+    event = answer(market, **({"agent": "agent-1", "text": "sell 500@1"} | changes))
+    assert market.step(event) == [], name
     assert market.snapshot() == before
     tick(market)
     assert scripted(market, "agent-2").seen == ["live: buy 1@100"]
