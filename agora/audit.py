@@ -22,6 +22,9 @@ from agora.session.folder import read_json
 LOGGER = logging.getLogger("agora")
 REPORT_FILE = "final_report.json"
 METRICS_FILE = "metrics.csv"
+SHOWN_CHARS_MAX = 100  # a hash and some; an account's whole table is not read in a sentence
+# What a run whose disk or process failed has told of its end, and its journal could no longer hold.
+_ENDINGS = {"status", "exit_code", "stopped_reason", "end_detail", "flat", "residual", "journal"}
 
 
 def conclude(run: Lookback, log: Log, *, fault: AgoraError | None = None) -> dict[str, Any]:
@@ -172,7 +175,13 @@ def _report_faults(folder: Path, chain: ChainReport, *, report: dict[str, Any], 
     again.run.collector.close()
     if again.found.divergence is not None:
         return [*faults, _divergence_text(again.found)]
-    found = again.run.state_hash()
-    if report["state_hash"] != found:
-        faults.append(f"state_hash: the report says {report['state_hash']}, the journal gives {found}")
-    return faults
+    return faults + [
+        f"{name}: the report says {_shortened(report.get(name))}, the journal gives {_shortened(found)}"
+        for name, found in msgspec.json.decode(msgspec.json.encode(again.report())).items()
+        if name not in _ENDINGS and report.get(name) != found
+    ]
+
+
+def _shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARS_MAX else f"{text[:SHOWN_CHARS_MAX]}..."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -30,9 +31,10 @@ def _sources_digest() -> str:
 
 # Numba compares only the file in which a cached function stands, not the files of the functions it calls. A
 # kernel that spans files would keep running old machine code of a changed callee, so the folder carries the
-# sources' digest.
-if config.CACHE_DIR:
-    config.CACHE_DIR = str(Path(config.CACHE_DIR) / f"kernels-{_sources_digest()}")
+# sources' digest, also where none is set and numba would keep it beside the sources.
+_own_folder = Path(__file__).parent / "__pycache__"
+if config.CACHE_DIR or os.access(_own_folder, os.W_OK):
+    config.CACHE_DIR = str(Path(config.CACHE_DIR or _own_folder) / f"kernels-{_sources_digest()}")
 
 
 def is_cached(module: str) -> bool:

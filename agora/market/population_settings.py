@@ -37,7 +37,7 @@ class PopulationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     noise_wait_s: Annotated[float, Meta(ge=1.0, le=_WAIT_S_MAX, description="wait of noise agents, s")] = 200.0
     momentum_wait_s: Annotated[float, Meta(ge=1.0, le=_WAIT_S_MAX, description="wait of momentum agents, s")] = 400.0
-    value_wait_s: Annotated[float, Meta(ge=1.0, le=_WAIT_S_MAX, description="wait of value agents, s")] = 3_000.0
+    value_wait_s: Annotated[float, Meta(ge=1.0, le=_WAIT_S_MAX, description="wait of value agents, s")] = 1_200.0
     maker_wait_s: Annotated[float, Meta(ge=1.0, le=_WAIT_S_MAX, description="wait of makers, s")] = 1.0
     child_wait_s: Annotated[
         float, Meta(ge=1.0, le=_WAIT_S_MAX, description="wait between the parts of a split order, s")
@@ -90,7 +90,7 @@ class PopulationSettings(msgspec.Struct, frozen=True, kw_only=True):
         float, Meta(ge=0.0, le=100.0, description="first move of quotes for a typical order's worth of flow, bps")
     ] = 0.2
     # Moves that fade with time**-0.5 would add up to the square root of an order worked at a steady pace; the other
-    # flow bends that upwards, and 0.75 is what measures as a square root.
+    # flow bends that upwards, and 0.7 is what measures as nearly a square root.
     impact_decay: Annotated[float, Meta(ge=0.0, le=2.0, description="exponent with which the memory of flow fades")] = (
         0.6
     )
@@ -99,7 +99,7 @@ class PopulationSettings(msgspec.Struct, frozen=True, kw_only=True):
     # returns of the following minutes would turn.
     fundamental_bps_per_s: Annotated[
         float, Meta(ge=0.0, le=100.0, description="standard deviation of value per second, bps")
-    ] = 0.8
+    ] = 0.9
     fundamental_half_life_h: Annotated[
         float,
         Meta(ge=0.1, le=10_000.0, description="time in which half of value's deviation from the listing fades, h"),

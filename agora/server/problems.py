@@ -92,7 +92,7 @@ async def _on_invalid(_: Request, fault: Exception) -> Response:
     """Where and what is wrong; not the value, which is the sender's."""
     assert isinstance(fault, RequestValidationError)
     errors = [
-        {"where": [_shown(part) for part in error["loc"]], "what": _shown(error["msg"]), "input": str(error.get("input"))}
+        {"where": [_shown(part) for part in error["loc"]], "what": _shown(error["msg"])}
         for error in fault.errors()[:FAULTS_SHOWN_MAX]
     ]
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", "the request is not as the API describes", errors=errors)

@@ -72,6 +72,7 @@ async def _stop(server: uvicorn.Server, listener: socket.socket) -> None:
         task.cancel()
     if tasks:
         await asyncio.wait(tasks, timeout=GRACE_S)
+    await asyncio.sleep(0)  # the loop's turn in which aborted connections are closed
 
 
 def _listener(host: str, port: int) -> socket.socket:

@@ -83,24 +83,21 @@ class Stream:
         self._broadcast("news", news)
 
     async def run(self) -> None:
-        """Send until cancelled, then let the clients go."""
+        """Send until cancelled; the server then closes the connections."""
         now_ns = self._monotonic_ns()
         beat_ns, ticker_ns, look_ns = now_ns, now_ns, now_ns
-        try:
-            while True:
-                now_ns = self._monotonic_ns()
-                self._send_changes()
-                if now_ns >= ticker_ns:
-                    self._broadcast("ticker", self._market.prices())
-                    ticker_ns = _next(ticker_ns, now_ns, self._ticker_every_ns)
-                if now_ns >= look_ns:
-                    self._look(now_ns)
-                    look_ns = _next(look_ns, now_ns, LOOK_EVERY_NS)
-                beat_ns = _next(beat_ns, now_ns, BEAT_NS)
-                wake_ns = min(beat_ns, ticker_ns, look_ns)
-                await asyncio.sleep(max(0, wake_ns - self._monotonic_ns()) / NS_PER_S)
-        finally:
-            self._let_go()
+        while True:
+            now_ns = self._monotonic_ns()
+            self._send_changes()
+            if now_ns >= ticker_ns:
+                self._broadcast("ticker", self._market.prices())
+                ticker_ns = _next(ticker_ns, now_ns, self._ticker_every_ns)
+            if now_ns >= look_ns:
+                self._look(now_ns)
+                look_ns = _next(look_ns, now_ns, LOOK_EVERY_NS)
+            beat_ns = _next(beat_ns, now_ns, BEAT_NS)
+            wake_ns = min(beat_ns, ticker_ns, look_ns)
+            await asyncio.sleep(max(0, wake_ns - self._monotonic_ns()) / NS_PER_S)
 
     async def attend(self, websocket: WebSocket) -> None:
         """Serve one client until it goes, is dropped, or talks too much."""
@@ -183,12 +180,6 @@ class Stream:
         self.dropped += 1
         self._clients.discard(client)
         client.transport.abort()
-
-    def _let_go(self) -> None:
-        """At the end nobody is waited for who does not read; the others get their closing frame from the server."""
-        for client in tuple(self._clients):
-            if client.transport.get_write_buffer_size():
-                self._drop(client)
 
 
 def _next(due_ns: int, now_ns: int, every_ns: int) -> int:

@@ -48,9 +48,9 @@ def agora(home: Path, *arguments: str, python: str = sys.executable, **more: str
 class Running:
     """A run in a process of its own."""
 
-    def __init__(self, home: Path, *arguments: str) -> None:
+    def __init__(self, home: Path, *arguments: str, command: str = "run") -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "agora", "run", *arguments],
+            [sys.executable, "-m", "agora", command, *arguments],
             env=environment(home),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
