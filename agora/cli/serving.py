@@ -13,15 +13,13 @@ from agora.cli.glance import glance
 from agora.cli.shared import home_path, warn
 from agora.market_launch import Beside
 from agora.server.app import ServerContext, create_app
-from agora.server.auth import TOKEN_FILE, AccessRules, token_of
+from agora.server.auth import TOKEN_FILE, access_of, token_of
 from agora.server.live_market import LiveMarket
 from agora.server.runs import RunPort
 from agora.server.serving import serve_app
 from agora.session.clock import monotonic_ns
 from agora.session.folder import Home
 from agora.session.market_loop import MarketLoop
-
-LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 
 def beside_market(host: str, port: int, *, is_quiet: bool) -> Beside:
@@ -42,7 +40,7 @@ def _context(host: str, market: LiveMarket | None) -> ServerContext:
     """Reading is free on this machine; a server that others reach wants the token for everything."""
     home = Home(home_path())
     runs = RunPort(home=home, glance=glance, re_arm=launch.reset_run, monotonic_ns=monotonic_ns)
-    access = AccessRules(token=token_of(home), needs_token_to_read=host not in LOOPBACK_HOSTS)
+    access = access_of(host, token_of(home))
     return ServerContext(access=access, monotonic_ns=monotonic_ns, market=market, runs=runs)
 
 

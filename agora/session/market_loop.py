@@ -22,6 +22,8 @@ from agora.market.state import Phase
 # A paused or paced market looks for commands and signals this often; the promise is one second.
 POLL_S = 0.1
 # At full speed the loop turns after every tick, which is milliseconds of work: a reader waits no longer.
+# A request takes some five turns (accept, read, route, write): with one a tick it would wait for five ticks.
+TURNS_PER_TICK = 5
 Said = LlmAnswered | LlmTimedOut | LlmFailed
 
 
@@ -168,7 +170,8 @@ class MarketLoop:
                 await work
         if self.journal.is_full:
             await self.journal.commit()
-        await asyncio.sleep(0)
+        for _ in range(TURNS_PER_TICK):
+            await asyncio.sleep(0)
 
     def _start_asking(self, tasks: asyncio.TaskGroup) -> None:
         if self._asked is not None or not self._asks:
