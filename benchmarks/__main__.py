@@ -16,7 +16,17 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("NUMBA_CACHE_DIR", str(ROOT / "var" / "cache" / "numba"))
 
-from benchmarks import commands, engine, memory  # noqa: E402  the cache folder must be known first
+from benchmarks import (  # noqa: E402  the cache folder must be known first
+    commands,
+    engine,
+    exchange,
+    llm_loop,
+    market,
+    matching,
+    memory,
+    population,
+    server,
+)
 
 REPEATS = 5
 
@@ -51,6 +61,12 @@ def main() -> None:
             ("engine", lambda: engine.engine_figures(scratch, median_of)),
             ("journal", lambda: engine.journal_figures(scratch, median_of)),
             ("memory", lambda: memory.memory_figures(scratch)),
+            ("book", lambda: matching.matching_figures(median_of)),
+            ("exchange", lambda: exchange.exchange_figures(median_of)),
+            ("population", lambda: population.population_figures(median_of)),
+            ("market", lambda: market.market_figures(scratch, median_of)),
+            ("models", lambda: llm_loop.llm_figures(scratch)),
+            ("api", lambda: server.server_figures(scratch, median_of)),
         ):
             sys.stderr.write(f"measuring {title} …\n")
             figures[title] = measure()

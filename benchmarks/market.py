@@ -1,6 +1,6 @@
-"""Times the agents' market as `agora market` runs it, journal and ledger on: `python -m benchmarks.market HOME SETTING…`.
+"""Times the agents' market as `agora market` runs it, journal and ledger on, and looks what it imported.
 
-Each market has a process of its own, which also tells what it imported.
+Each market has a process of its own: `python -m benchmarks.market HOME SECTION.KEY=VALUE…`.
 """
 
 from __future__ import annotations

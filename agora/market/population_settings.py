@@ -37,7 +37,7 @@ class PopulationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     noise_wait_s: Annotated[float, Meta(ge=1.0, le=_WAIT_S_MAX, description="wait of noise agents, s")] = 200.0
     momentum_wait_s: Annotated[float, Meta(ge=1.0, le=_WAIT_S_MAX, description="wait of momentum agents, s")] = 400.0
-    value_wait_s: Annotated[float, Meta(ge=1.0, le=_WAIT_S_MAX, description="wait of value agents, s")] = 1_200.0
+    value_wait_s: Annotated[float, Meta(ge=1.0, le=_WAIT_S_MAX, description="wait of value agents, s")] = 1_000.0
     maker_wait_s: Annotated[float, Meta(ge=1.0, le=_WAIT_S_MAX, description="wait of makers, s")] = 1.0
     child_wait_s: Annotated[
         float, Meta(ge=1.0, le=_WAIT_S_MAX, description="wait between the parts of a split order, s")
@@ -88,11 +88,11 @@ class PopulationSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1.5
     impact_bps: Annotated[
         float, Meta(ge=0.0, le=100.0, description="first move of quotes for a typical order's worth of flow, bps")
-    ] = 0.2
+    ] = 0.22
     # Moves that fade with time**-0.5 would add up to the square root of an order worked at a steady pace; the other
-    # flow bends that upwards, and 0.7 is what measures as nearly a square root.
+    # flow bends that upwards, and 0.75 is what measures as nearly a square root.
     impact_decay: Annotated[float, Meta(ge=0.0, le=2.0, description="exponent with which the memory of flow fades")] = (
-        0.6
+        0.75
     )
 
     # The larger part of what moves the price, as news is: flow moves it there and back, and if it carried more,

@@ -18,18 +18,6 @@ def state_body(market: Market) -> dict[str, Any]:
     """Prices, tickers, tick, sentiment, figures and recent history: the body of `GET /state`."""
     state, engine = market.state, market.engine
     prices = prices_body(market)
-    closes = [series[-HISTORY_SHOWN:] for series in state.closes_ticks]
-    shown = min((len(series) for series in closes), default=0)
-    history = [
-        {
-            "tick": state.tick - shown + 1 + place,
-            "prices": {
-                symbol: _price(market, symbol, series[len(series) - shown + place])
-                for symbol, series in zip(engine.rules.symbols, closes, strict=True)
-            },
-        }
-        for place in range(shown)
-    ]
     return {
         "prices": prices,
         "tickers": prices,
@@ -39,8 +27,23 @@ def state_body(market: Market) -> dict[str, Any]:
         "status": state.phase.value,
         "sentiment": sentiment_body(market),
         "metrics": metrics_body(market),
-        "history": history,
+        "history": history_body(market),
     }
+
+
+def history_body(market: Market) -> list[dict[str, Any]]:
+    """Prices at the ends of the newest ticks, oldest first."""
+    shown = min(HISTORY_SHOWN, *map(len, market.state.closes_ticks))
+    columns = []
+    for listing, closes in zip(market.engine.rules.assets, market.state.closes_ticks, strict=True):
+        # The quotient of whole numbers is rounded once, so it is the decimal price's own float at a tenth of the time.
+        units, parts = listing.instrument.tick.as_integer_ratio()
+        columns.append([price_ticks * units / parts for price_ticks in closes[-shown:]])
+    symbols, first = market.engine.rules.symbols, market.state.tick - shown + 1
+    return [
+        {"tick": tick, "prices": dict(zip(symbols, row, strict=True))}
+        for tick, row in enumerate(zip(*columns, strict=True), start=first)
+    ]
 
 
 def prices_body(market: Market) -> dict[str, float]:

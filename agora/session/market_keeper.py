@@ -39,7 +39,9 @@ class MarketKeeper:
         self._next_ns = monotonic_ns() + every_ns
 
     async def keep_if_due(self, loop: MarketLoop) -> None:
-        """Called after each tick."""
+        """Called after each tick; raises `JournalFault` when the journal has failed: nothing goes on unrecorded."""
+        if self._log.failure is not None:
+            await self._log.commit()
         if self._monotonic_ns() < self._next_ns:
             return
         self._next_ns = self._monotonic_ns() + self._every_ns

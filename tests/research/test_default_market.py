@@ -15,7 +15,7 @@ from agora.research.realism_verdicts import Verdict
 from tests.kernels.population_market import Market, new_market
 
 DAY_S = 23_400  # 6.5 hours
-DAYS = 5  # what the tails and the power laws of the report need
+DAYS = 10  # five leave the exponent of impact undecided in a fifth of the markets, and tests at 1 % to chance
 WARM_UP_S = 1_800  # until the book has filled and memories are no longer those of the start
 KINDS = ("noise_agents", "momentum_agents", "value_agents", "makers", "splitters")
 # One undecided row of thirteen is what chance brings in every other market; a market that decides nothing is none.
@@ -36,7 +36,7 @@ def day_of(market: Market) -> MarketSample:
 
 
 def judged(settings: PopulationSettings, *, seed: int, listing_price: int = 10_000) -> Realism:
-    """The report on five days of a population."""
+    """The report on ten days of a population."""
     counts = {kind: getattr(settings, kind) for kind in KINDS}
     market = new_market(seed, listing_price=listing_price, **counts)
     market.run(WARM_UP_S)
@@ -52,13 +52,13 @@ def check(report: Realism, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_default_population_is_realistic(seed: int) -> None:
-    """Five days of the 1,100 agents of the default settings: every row passes or cannot be decided."""
+    """Ten days of the 1,100 agents of the default settings: every row passes or cannot be decided."""
     check(judged(PopulationSettings(), seed=seed), seed)
 
 
-@pytest.mark.parametrize("asset", range(4))
+@pytest.mark.parametrize("asset", [2, 3])  # the highest and the lowest price
 def test_each_asset_of_the_default_market_is_realistic(asset: int) -> None:
-    """Five days of the share of agents and of the price that an asset of the shipped market has."""
+    """Ten days of the share of agents and of the price that an asset of the shipped market has."""
     market = MarketSettings()
     price, tick = float(market.assets[asset].partition(":")[2]), float(market.tick_size)
     settings = per_asset(PopulationSettings(), market.population, assets=len(market.assets))

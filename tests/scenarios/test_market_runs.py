@@ -17,11 +17,13 @@ import msgspec
 import pytest
 
 from agora import audit, launch, market_launch
+from agora.domain.errors import StartFault
 from agora.domain.events import RunResumed
 from agora.domain.market_events import LlmAnswered, NewsArrived, Shock
 from agora.journal.replay import replay
 from agora.lookback import rebuilt
 from agora.session.folder import Home
+from tests.cli.commands import call
 from tests.market.markets import FLAGS, settings
 from tests.scenarios.market_lives import Ending, Lives, LocalModel
 from tests.scenarios.processes import Running, agora, environment, only_run, report_of
@@ -278,7 +280,7 @@ def rows_of(folder: Path) -> tuple[int, int, bool]:
     with sqlite3.connect(folder / "ledger.sqlite") as ledger:
         transactions = ledger.execute("SELECT COUNT(*) FROM transactions").fetchone()[0]
         interactions = ledger.execute("SELECT COUNT(*) FROM interactions").fetchone()[0]
-        is_complete = ledger.execute("SELECT is_complete FROM runs").fetchone()[0]
+        is_complete = ledger.execute("SELECT complete FROM runs").fetchone()[0]
     ledger.close()
     return transactions, interactions, bool(is_complete)
 
@@ -302,8 +304,8 @@ def test_a_market_killed_thrice_goes_on_to_the_same_end(tmp_path: Path) -> None:
     report = report_of(folder)
     found = Ending(report["ticks"], report["trades"], report["trades_digest"], report["state_hash"])
     assert found == expected
-    assert agora(home, "verify", "latest").returncode == 0
-    assert agora(home, "replay", "latest").returncode == 0
+    assert audit.verify_run(folder)["faults"] == []
+    assert audit.replay_run(folder)["differences"] == []
     assert rows_of(folder)[0] == expected.trades
     assert rows_of(folder)[2]
 
@@ -318,10 +320,9 @@ def test_a_signal_ends_a_market_in_order(number: int, code: int, reason: str, tm
     assert run.wait() == code
     report = report_of(only_run(tmp_path))
     assert (report["stopped_reason"], report["exit_code"], report["status"]) == (reason, code, "stopped")
-    assert agora(tmp_path, "verify", "latest").returncode == 0
-    again = agora(tmp_path, "market", "--resume", "--no-server")
-    assert again.returncode == 3
-    assert "has ended" in again.stderr
+    assert audit.verify_run(only_run(tmp_path))["good"]
+    with pytest.raises(StartFault, match="has ended"):
+        market_launch.resume_market(only_run(tmp_path), options_of(tmp_path), market_launch.Company())
 
 
 @pytest.mark.parametrize("place", ["home", "run"])
@@ -330,9 +331,8 @@ def test_a_kill_file_ends_a_market(place: str, tmp_path: Path) -> None:
     run = Running(tmp_path, *words(PROCESS, market__ticks=0, market__tick="0.02"), command="market")
     run.wait_for("run.started")
     folder = only_run(tmp_path)
-    second = agora(tmp_path, "market", "--resume", "--no-server")
-    assert second.returncode == 3
-    assert "in use by another run" in second.stderr
+    with pytest.raises(StartFault, match="in use by another run"):
+        market_launch.resume_market(folder, options_of(tmp_path), market_launch.Company())
     before_s = time.monotonic()
     (tmp_path if place == "home" else folder).joinpath("kill.txt").write_text("the prices look wrong")
     run.wait_for("operator.command", 5)
@@ -347,7 +347,7 @@ def test_a_stopped_market_has_completed(tmp_path: Path) -> None:
     run = Running(tmp_path, *words(PROCESS, market__ticks=0, market__tick="0.02"), command="market")
     run.wait_for("run.started")
     run.watch(1.0)
-    assert agora(tmp_path, "stop", "latest").returncode == 0
+    assert call(tmp_path, ["stop", "latest"]).code == 0
     assert run.wait() == 0, run.said.decode()[-2_000:]
     assert report_of(only_run(tmp_path))["status"] == "completed"
 
