@@ -27,7 +27,7 @@ from agora.journal.writer import ThreadWriter
 from agora.launch import Options, Outcome
 from agora.lookback import MarketLookback, config_in, rebuilt
 from agora.market.state import Phase
-from agora.report.ledger import Ledger, open_ledger
+from agora.report.ledger import Ledger, ledger_url, open_ledger
 from agora.report.ledger_rows import LedgerKeeper
 from agora.report.ledger_tables import RunRow
 from agora.report.market_collector import MarketCollector
@@ -85,6 +85,7 @@ def run_market(config: Config, options: Options, company: Company) -> Outcome:
     """A new market run to its end; raises `StartFault` or `UsageFault` before the first tick."""
     options.home.prepare()
     populate.check(config)
+    ledger_url(_ledger_text(config, company), options.home.runs)
     asker = _asker(config, company)
     settings = config["market"]
     schedule_text = b"[]"
@@ -224,7 +225,6 @@ def rebuild_ledger(folder: Path, company: Company) -> audit.Again:
 
 
 def _ledger(config: Config, folder: Path, *, first: RunStarted, company: Company) -> Ledger:
-    url = company.ledger_url.reveal() if company.ledger_url is not None else config["market"].ledger_url
     row = RunRow(
         run_id=folder.name,
         started_ts_ns=first.ts_ns,
@@ -232,7 +232,12 @@ def _ledger(config: Config, folder: Path, *, first: RunStarted, company: Company
         config_hash=first.config_hash,
         version=first.version,
     )
-    return open_ledger(url, folder, row)
+    return open_ledger(_ledger_text(config, company), folder, row)
+
+
+def _ledger_text(config: Config, company: Company) -> str:
+    """The ledger's URL with its password; empty: a file in the run's folder."""
+    return company.ledger_url.reveal() if company.ledger_url is not None else config["market"].ledger_url
 
 
 def loop_of(opened: Opened, asker: Asker | None, pace: Pace) -> MarketLoop:

@@ -73,7 +73,7 @@ class LlmSettings(msgspec.Struct, frozen=True, kw_only=True):
         if bool(self.input_price_per_million) != bool(self.output_price_per_million):
             raise ValueError("input_price_per_million and output_price_per_million are known together or not at all")
         if self.model and self.completer == "openai" and not (self.base_url or self.is_replay):
-            raise ValueError("completer openai needs a base_url")
+            raise ValueError("completer openai needs a base_url, e.g. --set llm.base_url=http://127.0.0.1:8001/v1")
         if self.is_replay and not self.cassette:
             raise ValueError("cassette_mode replay needs a cassette")
 

@@ -7,8 +7,9 @@ import pytest
 
 from agora import populate
 from agora.domain.market_events import NewsArrived
+from agora.domain.orders import Side
 from agora.market.market import Market
-from tests.market.markets import Scripted, answer, asked_market, begun, run_on, settings, tick
+from tests.market.markets import Scripted, answer, asked_market, begun, order, run_on, settings, tick
 
 
 def copied(market: Market) -> Market:
@@ -76,6 +77,15 @@ def test_the_hash_tells_a_difference_in_an_agents_mind() -> None:
     tick(other)
     assert one.state.digest == other.state.digest
     assert one.state_hash() != other.state_hash()
+
+
+def test_the_hash_tells_what_the_crowd_believes_and_owns() -> None:
+    """A value moved by a thousandth, or an order in the book, and the state is another one."""
+    moved, ordered, market = (begun(settings()) for _ in range(3))
+    assert moved.crowd is not None
+    moved.crowd.shift_fundamental("ARBO", 0.001)
+    ordered.engine.submit(0, order(Side.BUY, 1, 100))
+    assert len({moved.state_hash(), ordered.state_hash(), market.state_hash()}) == 3
 
 
 def test_where_an_answer_came_from_is_not_in_the_hash() -> None:

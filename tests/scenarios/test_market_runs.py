@@ -18,8 +18,10 @@ import pytest
 
 from agora import audit, launch, market_launch
 from agora.domain.errors import StartFault
-from agora.domain.events import RunResumed
+from agora.domain.events import ROLES, Role, RunResumed
 from agora.domain.market_events import LlmAnswered, NewsArrived, Shock
+from agora.journal.disk import Disk
+from agora.journal.reader import read_records
 from agora.journal.replay import replay
 from agora.lookback import rebuilt
 from agora.session.folder import Home
@@ -120,7 +122,6 @@ def test_no_disk_operation_is_a_bad_one_to_die_at(unbroken: tuple[Ending, int], 
     assert begun >= operations // 3 - 3
 
 
-@pytest.mark.requirement("R2")
 def test_a_market_with_models_dies_and_ends_as_one_that_does_not(tmp_path: Path) -> None:
     """Answers that were not on the disk are asked for again; the same model gives the same market."""
     config = settings(**SHORT, llm__model="m", llm__base_url="http://127.0.0.1:1/v1", llm__allow_unknown_price="true")
@@ -136,6 +137,38 @@ def test_a_market_with_models_dies_and_ends_as_one_that_does_not(tmp_path: Path)
         if check_lives(lives, crashes, expected=expected):
             assert sum(isinstance(record.event, RunResumed) for record in lives.records()) >= 1, f"seed {seed}"
             assert model.asked >= answered, f"seed {seed}"
+
+
+def cut(lives: Lives, *, after: int) -> None:
+    """Let the journal end with that record, and no checkpoint remain."""
+    for name in lives.disk.names():
+        if name.startswith("checkpoint-"):
+            lives.disk.delete(name)
+        elif name.endswith(".jsonl"):
+            lines = lives.disk.read(name).splitlines(keepends=True)
+            lives.disk.damage(name, b"".join(line for line in lines if json.loads(line)["seq"] <= after))
+
+
+@pytest.mark.parametrize("first", range(1, 31, 10))
+def test_a_journal_that_ends_at_any_record_is_gone_on_with(first: int, tmp_path: Path) -> None:
+    """Also between an input and what was decided on it: that is decided again, recorded, and nothing differs."""
+    config = settings(**SHORT, llm__model="m", llm__base_url="http://127.0.0.1:1/v1", llm__allow_unknown_price="true")
+    calm = Lives(tmp_path / "calm", config, schedule=SCHEDULE_TEXT, completer=LocalModel())
+    expected = calm.play([])
+    records = calm.records()
+    outputs = {record.seq for record in records if ROLES[type(record.event)] is Role.OUTPUT}
+    halves = 0
+    for seed in range(first, first + 10):
+        after = random.Random(seed).randint(2, len(records) - 1)
+        halves += after + 1 in outputs
+        lives = Lives(tmp_path / str(seed), config, schedule=SCHEDULE_TEXT, completer=LocalModel())
+        for name in ("events.jsonl", "market.jsonl"):
+            lives.disk.damage(name, calm.disk.read(name))
+        cut(lives, after=after)
+        lives.lives = 1
+        assert lives.play([]) == expected, f"seed {seed}: cut after record {after}"
+        assert replayed_ending(lives) == expected, f"seed {seed}: cut after record {after}"
+    assert halves >= 3, "the seeds of this test cut between ticks only"
 
 
 def test_a_damaged_checkpoint_is_passed_over(unbroken: tuple[Ending, int], tmp_path: Path) -> None:
@@ -285,7 +318,6 @@ def rows_of(folder: Path) -> tuple[int, int, bool]:
     return transactions, interactions, bool(is_complete)
 
 
-@pytest.mark.requirement("R9")
 def test_a_market_killed_thrice_goes_on_to_the_same_end(tmp_path: Path) -> None:
     """SIGKILL at seeded moments, `--resume` each time: the end, the ledger and the replay are those of a calm run."""
     draw = random.Random(5)
@@ -304,6 +336,7 @@ def test_a_market_killed_thrice_goes_on_to_the_same_end(tmp_path: Path) -> None:
     report = report_of(folder)
     found = Ending(report["ticks"], report["trades"], report["trades_digest"], report["state_hash"])
     assert found == expected
+    assert sum(isinstance(record.event, RunResumed) for record in read_records(Disk(folder))) == 3
     assert audit.verify_run(folder)["faults"] == []
     assert audit.replay_run(folder)["differences"] == []
     assert rows_of(folder)[0] == expected.trades

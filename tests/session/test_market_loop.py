@@ -38,6 +38,12 @@ def now_s() -> float:
     return asyncio.get_running_loop().time()
 
 
+async def wait(seconds: float) -> None:
+    """So much virtual time later."""
+    clock = VirtualClock()
+    await clock.sleep_until(clock.now_ns() + int(seconds * NS_PER_S))
+
+
 class Script:
     """An operator who speaks at given seconds (port `MarketControls`)."""
 
@@ -203,13 +209,13 @@ def test_what_others_hand_in_is_taken_before_the_next_tick() -> None:
         stage = Stage(ready())
 
         async def someone() -> None:
-            await asyncio.sleep(3.5)
+            await wait(3.5)
             assert stage.loop.submit(NewsArrived(ts_ns=0, text="rumour", tone=-0.5, source="api"))
             assert stage.loop.submit(Shock(ts_ns=0, symbol="BRIO", fraction_ppm=5_000, cause="a find"))
-            await asyncio.sleep(2)
+            await wait(2)
             taken = [stage.loop.submit(NewsArrived(ts_ns=0, text="spam", tone=0.0)) for _ in range(1_001)]
             assert taken == [True] * 1_000 + [False]
-            await asyncio.sleep(1)
+            await wait(1)
             assert stage.loop.submit(OperatorCommand(ts_ns=0, command="stop", reason="by the API"))
 
         async with asyncio.TaskGroup() as tasks:
@@ -314,7 +320,7 @@ def test_the_loop_is_free_while_models_think() -> None:
         async def reader() -> None:
             while stage.market.state.phase is not Phase.ENDED:
                 seen.append((now_s(), stage.market.state.tick, stage.market.state.decisions))
-                await asyncio.sleep(0.01)
+                await wait(0.01)
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(reader())
