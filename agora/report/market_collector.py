@@ -84,7 +84,7 @@ class MarketCollector:
 
     def _on_health(self, event: Heartbeat) -> None:
         self._health = event
-        self.loop_lag.add(int(event.loop_lag_ms * 1e6))
+        self.loop_lag.add(event.loop_lag_ms)
         self.rss_mb_max = event.rss_mb if self.rss_mb_max is None else max(self.rss_mb_max, event.rss_mb)
 
     def _on_tick(self, market: Market, ticked: MarketTicked) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from agora.domain.decisions import AnswerOutcome, Ask, Reply, request_hash
 from agora.domain.dice import Dice, dice_of
 from agora.domain.market_events import LlmAnswered, LlmFailed, LlmTimedOut
-from agora.domain.numbers import NS_PER_MS, money_units
+from agora.domain.numbers import NS_PER_MS, NS_PER_S, money_units
 from agora.session.allowance import Allowance
 from agora.session.budget import Budget, Prices, Reservation, prices_of, prompt_tokens_max
 from agora.session.cassette import Cassette, CassetteMode
@@ -117,10 +117,11 @@ class Asker:
         taken = [self.cassette.take(request_hash(ask)) for ask in asks]
         missing = [place for place, (_, known) in enumerate(taken) if known is None]
         tasks: dict[int, asyncio.Task[Reply]] = {}
+        begun_ns = self._clock.now_ns()  # of all of them: whoever waits for a slot is given up with the one who has it
         try:
             async with asyncio.TaskGroup() as group:
                 for place in missing:
-                    tasks[place] = group.create_task(self._asked(asks[place]))
+                    tasks[place] = group.create_task(self._asked(_Question(asks[place], begun_ns)))
         finally:
             # In the order of the questions, so that the file does not depend on the network. Paid is kept, whatever
             # happened to the others.
@@ -146,13 +147,13 @@ class Asker:
         finally:
             self.cassette.close()
 
-    async def _asked(self, ask: Ask) -> Reply:
-        question = _Question(ask, self._clock.now_ns())
+    async def _asked(self, question: _Question) -> Reply:
+        ask = question.ask
         provider = self._providers.get(ask.model)
         if provider is None:
             return Reply(outcome=AnswerOutcome.PROVIDER_ERROR, detail=f"no provider for the model {ask.model}")
         try:
-            async with asyncio.timeout(ask.deadline_ms / 1_000):
+            async with asyncio.timeout((question.deadline_ns - self._clock.now_ns()) / NS_PER_S):
                 reply = await self._tried(question, provider)
         except TimeoutError:
             reply = Reply(outcome=AnswerOutcome.TIMEOUT, detail=f"no answer within {ask.deadline_ms} ms")
