@@ -41,9 +41,11 @@ def _send(name: str, command: str, reason: str) -> None:
 
     from agora.domain.errors import UsageFault
     from agora.session.controls import CommandFile
-    from agora.session.folder import COMMAND_FILE, LOCK_FILE, Home, is_locked, write_private
+    from agora.session.folder import COMMAND_FILE, LOCK_FILE, Home, command_of, is_locked, write_private
 
     folder = Home(home_path()).run_folder(name)
+    if command == "flatten" and command_of(folder) == "market":
+        raise UsageFault(f"{folder.name} is a market: it holds no position of yours; `agora stop` ends it")
     if not is_locked(folder / LOCK_FILE):
         raise UsageFault(f"run {folder.name} is not running")
     write_private(folder / COMMAND_FILE, encode(CommandFile(command, reason)))
@@ -53,7 +55,7 @@ def _send(name: str, command: str, reason: str) -> None:
 def reset(name: Run = "latest", reason: Reason = "operator", json: Json = False) -> None:
     """Re-arm after a kill or a tripped breaker: remove kill files and latches, re-arm the run itself."""
     from agora import launch
-    from agora.session.folder import KILL_FILE, LOCK_FILE, Home, is_locked
+    from agora.session.folder import KILL_FILE, LOCK_FILE, Home, command_of, is_locked
 
     home = Home(home_path())
     opened = home.reset()
@@ -63,7 +65,7 @@ def reset(name: Run = "latest", reason: Reason = "operator", json: Json = False)
         (folder / KILL_FILE).unlink(missing_ok=True)
         if is_locked(folder / LOCK_FILE):
             _send(name, "reset", reason)
-        else:
+        elif command_of(folder) == "run":  # a market has no breakers: its kill file was all
             re_armed = launch.reset_run(folder, reason)
     facts = {
         "opened": [f"{latch.account}: {latch.breaker} of {latch.run_id}" for latch in opened],

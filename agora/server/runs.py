@@ -26,7 +26,7 @@ from agora.domain.numbers import NS_PER_S
 from agora.server.problems import ProblemFault, json_answer
 from agora.server.views import Accepted, EventPage, MetricsPage, Problem, RunOrder, RunRow
 from agora.session.controls import CommandFile
-from agora.session.folder import COMMAND_FILE, KILL_FILE, LOCK_FILE, Home, is_locked, write_private
+from agora.session.folder import COMMAND_FILE, KILL_FILE, LOCK_FILE, Home, command_of, is_locked, write_private
 
 LOGGER = logging.getLogger("agora.server")
 
@@ -215,6 +215,8 @@ def _refuse_ended(folder: Path) -> None:
 def _send(folder: Path, command: str, order: RunOrder) -> Accepted:
     """Leave a command for a live run, as `agora stop|kill|flatten` do; the run looks five times a second."""
     _refuse_ended(folder)
+    if command == "flatten" and command_of(folder) == "market":
+        raise ProblemFault(HTTPStatus.CONFLICT, "nothing-to-flatten", "a market holds no position of yours; stop it")
     write_private(folder / COMMAND_FILE, msgspec.json.encode(CommandFile(command, order.reason)))
     return Accepted(applied=True, command=command, detail=f"{command} sent to {folder.name}")
 
@@ -225,7 +227,7 @@ def _reset(port: RunPort, folder: Path, order: RunOrder) -> Accepted:
     (folder / KILL_FILE).unlink(missing_ok=True)
     if is_locked(folder / LOCK_FILE):
         _send(folder, "reset", order)
-    else:
+    elif command_of(folder) == "run":  # a market has no breakers: its kill file was all
         opened += _re_armed(port, folder, order.reason)
     return Accepted(applied=True, command="reset", detail="; ".join(opened) or "nothing was tripped")
 

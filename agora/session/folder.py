@@ -146,6 +146,12 @@ def write_private(path: Path, content: bytes) -> None:
     fresh.replace(path)
 
 
+def command_of(folder: Path) -> str:
+    """Which command a run folder belongs to, `run` or `market`; raises `UsageFault` when it cannot be read."""
+    stored = read_json(folder / CONFIG_FILE)
+    return str(stored.get("command", "run")) if isinstance(stored, dict) else "run"
+
+
 def read_json(path: Path) -> Any:
     """A JSON file; raises `UsageFault` naming it when it cannot be read."""
     try:

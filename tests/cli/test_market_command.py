@@ -199,3 +199,16 @@ def test_a_password_of_the_ledger_is_in_no_file(home: Path) -> None:
     assert "hidden-word" not in said.out + said.err
     for path in only_run(home).iterdir():
         assert b"hidden-word" not in path.read_bytes(), path.name
+
+
+def test_a_market_has_nothing_to_flatten_and_no_breaker_to_reset(home: Path) -> None:
+    """`flatten` says why not; `reset` removes a kill file and leaves the journal alone."""
+    assert market(home, "--ticks", "5").code == 0
+    refused = call(home, ["flatten", "latest"])
+    assert refused.code == 2
+    assert "is a market" in refused.err
+    journal = (only_run(home) / "events.jsonl").read_bytes()
+    (home / "kill.txt").write_text("enough")
+    assert call(home, ["reset", "latest"]).code == 0
+    assert not (home / "kill.txt").exists()
+    assert (only_run(home) / "events.jsonl").read_bytes() == journal
