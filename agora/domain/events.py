@@ -148,6 +148,40 @@ class FeedMalformed(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind",
     sample: str
 
 
+class FeedBackfilled(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="feed.backfilled"):
+    """The hole that a lost connection left was filled in order: so many closed bars, the last of them ending then."""
+
+    ts_ns: int
+    instrument: str
+    interval_s: int
+    bars: int
+    until_ts_ns: int
+
+
+class UserConnected(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="user.connected"):
+    """The private stream is connected and logged in. What happened before it must be asked for.
+
+    `keepalive_s`: the longest natural silence of the stream, the interval of its keep-alive.
+    """
+
+    ts_ns: int
+    source: str
+    keepalive_s: int
+
+
+class UserAlive(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag="user.alive"):
+    """The private stream has spoken: a keep-alive was answered (said at most once a second)."""
+
+    ts_ns: int
+
+
+class UserLost(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="user.lost"):
+    """The private stream is gone, or refused our login."""
+
+    ts_ns: int
+    reason: str
+
+
 class Timer(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag="timer"):
     """A deadline of the state has come."""
 
@@ -357,7 +391,11 @@ class OrderAmendRejected(msgspec.Struct, frozen=True, kw_only=True, tag_field="k
 
 
 class Funding(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="funding"):
-    """Funding settled by the venue; `amount_units` is positive when received."""
+    """Funding settled by the venue; `amount_units` is positive when received.
+
+    A venue that tells only the sum per position gives its id and that sum; both stay in the state, so that a
+    restarted run knows what it has booked.
+    """
 
     ts_ns: int
     instrument: str
@@ -366,6 +404,8 @@ class Funding(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     size_lots: int
     mark_ticks: int
     amount_units: int
+    position_id: str = ""
+    position_funding_units: int = 0
 
 
 class Reconcile(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="reconcile"):
@@ -444,7 +484,8 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", ta
 
 _INPUTS = (
     MarketCandle, MarketQuote, MarketTrade, MarketDepth, MarketFundingRate,
-    FeedConnected, FeedLost, FeedEnded, FeedGap, FeedOverflow, FeedMalformed, Timer,
+    FeedConnected, FeedLost, FeedEnded, FeedGap, FeedBackfilled, FeedOverflow, FeedMalformed, Timer,
+    UserConnected, UserAlive, UserLost,
     RunStarted, RunResumed, OperatorCommand,
     OrderSent, OrderAccepted, OrderRejected, OrderUnknown, OrderFilled, OrderCancelled, OrderExpired,
     OrderAmended, OrderAmendRejected, Funding, Reconcile, ErrorSeen,
@@ -460,7 +501,8 @@ _NOTES = (Heartbeat, Checkpoint)
 MarketEvent = MarketCandle | MarketQuote | MarketTrade | MarketDepth | MarketFundingRate
 Event = (
     MarketCandle | MarketQuote | MarketTrade | MarketDepth | MarketFundingRate
-    | FeedConnected | FeedLost | FeedEnded | FeedGap | FeedOverflow | FeedMalformed | FeedStale | Timer
+    | FeedConnected | FeedLost | FeedEnded | FeedGap | FeedBackfilled | FeedOverflow | FeedMalformed | FeedStale
+    | UserConnected | UserAlive | UserLost | Timer
     | RunStarted | RunResumed | RunEnded | OperatorCommand
     | Decision | OrderIntent | OrderCancelIntent | OrderAmendIntent | OrderRefused
     | OrderSent | OrderAccepted | OrderRejected | OrderUnknown | OrderFilled | OrderCancelled | OrderExpired

@@ -97,12 +97,15 @@ def test_every_body_is_of_one_tick_and_complete(tmp_path: Path) -> None:
     """While the market runs at full speed: the newest history is the price of now, all bodies have their members."""
 
     async def main() -> None:
-        async with running(tmp_path) as market:
-            for _ in range(20):
+        async with running(tmp_path) as market, asyncio.timeout(30):
+            seen: set[int] = set()
+            # A slow machine may answer some requests before the first tick: what counts is what each body says.
+            while len(seen) < 5:
                 state = await market.get("/state")
-                assert state["history"][-1] == {"tick": state["tick"], "prices": state["prices"]}
+                seen.add(state["tick"])
+                if state["tick"]:
+                    assert state["history"][-1] == {"tick": state["tick"], "prices": state["prices"]}
                 assert state["tickers"] == state["prices"]
-            assert state["tick"] > 0
             assert (await market.get("/health"))["run"] == "run"
             agents = await market.get("/agents")
             assert sorted(agent["persona"] for agent in agents) == [
