@@ -1,0 +1,1 @@
+"""Bitunix USDT-M perpetual futures: its words, its client, its market data, and a venue that trades there."""
