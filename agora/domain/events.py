@@ -409,12 +409,17 @@ class Funding(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="
 
 
 class Reconcile(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="reconcile"):
-    """What the venue says we have: signed positions in lots, cash, live client ids. The evidence of `flat`."""
+    """What the venue says we have: signed positions in lots, cash, live client ids. The evidence of `flat`.
+
+    Orders in doubt are among the live ones until evidence ends the doubt; a live order that is not ours has an id of
+    its own (`foreign-…`). `asked_ts_ns`: the newest question that this answers (0: it answers them all).
+    """
 
     ts_ns: int
     positions: dict[str, int]
     open_client_ids: tuple[str, ...]
     cash_units: int
+    asked_ts_ns: int = 0
 
 
 # Consequences.

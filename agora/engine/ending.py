@@ -73,7 +73,7 @@ def advance(desk: Desk) -> None:
         flatten_positions(desk)
         if state.is_flat or is_late or _is_hopeless(state):
             _enter_phase(state, Phase.CONFIRMING, CONFIRM_WAIT_NS)
-            desk.out.append(Confirm())
+            desk.out.append(Confirm(state.now_ns))
         return
     if state.phase is Phase.CONFIRMING and is_late:
         _end(desk, ("the venue did not confirm", *_own_residual(state)))

@@ -65,7 +65,11 @@ class Trader(Protocol):
 
 
 class Venue(Protocol):
-    """Where orders go and events come from. `send`, `amend` and `cancel` never block."""
+    """Where orders go and events come from. `send`, `change` and `confirm` never block."""
+
+    async def open(self) -> None:
+        """Connect and begin to listen; called once, before the run's first record of this life."""
+        ...
 
     async def receive(self, deadline_ns: int, *, floor_ns: int) -> Sequence[Event]:
         """What has happened, in order; empty when the run's clock reached the deadline first.
@@ -82,8 +86,15 @@ class Venue(Protocol):
         """Cancel an order (`amend` None), or move it to (price_ticks, trigger_ticks)."""
         ...
 
+    def confirm(self, ts_ns: int) -> None:
+        """Ask what the venue holds. Everything it did before is told first, then `Reconcile`, all through `receive`.
+
+        Its `asked_ts_ns` is the newest `ts_ns` asked about before the venue was read.
+        """
+        ...
+
     async def account(self) -> Reconcile:
-        """Positions, cash and open orders as the venue has them."""
+        """Positions, cash and open orders as the venue has them; awaited once after a restart, before trading."""
         ...
 
     async def missed(self) -> Sequence[Event]:
@@ -163,7 +174,9 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Confirm(msgspec.Struct, frozen=True):
-    """Effect: ask the venue what it holds; the answer comes back as `Reconcile`."""
+    """Effect: ask the venue what it holds; the answer comes back as `Reconcile`. `ts_ns`: when that was decided."""
+
+    ts_ns: int
 
 
 class Halt(msgspec.Struct, frozen=True):

@@ -36,6 +36,7 @@ class Cast(msgspec.Struct, frozen=True, kw_only=True):
 async def live(cast: Cast) -> None:
     """From the first record to the last; then venue and journal are closed, in that order, whatever happened."""
     try:
+        await cast.runner.venue.open()
         if cast.restored is None:
             await cast.runner.take(cast.first)
             await cast.runner.make_durable()

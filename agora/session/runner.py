@@ -237,7 +237,7 @@ class Runner:
     async def _let_leave(self, effect: Leaving, *, is_durable: bool) -> None:
         """Carry out one effect. On a dead disk only what makes us smaller leaves: that is worth more than a record."""
         if isinstance(effect, Confirm):
-            await self.take(await self.account())
+            self.venue.confirm(effect.ts_ns)
         elif isinstance(effect, Change):
             self.venue.change(effect.client_id, effect.ts_ns, effect.amend)
         elif is_durable or effect.order.purpose is Purpose.FLATTEN:

@@ -212,6 +212,12 @@ class LocalFeed:
         self._head = next(self._stream)
         self._anchor_ns = start_ns - self._head[0] * TICK_NS
 
+    async def open(self) -> None:
+        """The market is in this process."""
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
     async def next(self, deadline_ns: int) -> Event | None:
         """The next event if it is due by the deadline, else None at the deadline."""
         if self._ready:

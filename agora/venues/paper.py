@@ -472,8 +472,16 @@ class Feed(Protocol):
 
     is_paced: bool
 
+    async def open(self) -> None:
+        """Connect, where there is something to connect to; called once."""
+        ...
+
     async def next(self, deadline_ns: int) -> Event | None:
         """The next event if it is due by the deadline, else None at the deadline."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections and files."""
         ...
 
 
@@ -486,14 +494,23 @@ class PaperVenue:
         self._clock = clock
         self._inbox = Inbox()
         self._is_feed_lost = False
+        self._is_asked = False
 
     @property
     def queue_depth(self) -> int:
         """Events waiting to be looked at."""
         return len(self._inbox)
 
+    async def open(self) -> None:
+        """The machine is in this process; a feed that has a connection makes it."""
+        await self._feed.open()
+
     async def receive(self, deadline_ns: int, *, floor_ns: int) -> Sequence[Event]:
         """The next market event with the fills it causes, or answers that are due, or nothing at the deadline."""
+        if self._is_asked:
+            self._is_asked = False
+            now_ns = max(self._clock.now_ns(), floor_ns)
+            return [*self._machine.advance(now_ns), self._machine.account(now_ns)]
         due_ns = self._machine.next_due_ns()
         if not self._inbox:
             until_ns = deadline_ns if due_ns is None else min(deadline_ns, due_ns)
@@ -539,6 +556,10 @@ class PaperVenue:
         """Cancel or move an order."""
         self._machine.change(client_id, ts_ns, amend)
 
+    def confirm(self, ts_ns: int) -> None:  # noqa: ARG002  the machine is asked at once: there is no older question
+        """The next thing told is the account."""
+        self._is_asked = True
+
     async def account(self) -> Reconcile:
         """What the paper venue says we have."""
         return self._machine.account(self._clock.now_ns())
@@ -548,4 +569,5 @@ class PaperVenue:
         return ()
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Let go of the feed."""
+        await self._feed.close()

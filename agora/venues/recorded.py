@@ -111,6 +111,12 @@ class RecordedFeed:
         self._last_ns = clock.now_ns()
         self._is_ended = False
 
+    async def open(self) -> None:
+        """The files are open already."""
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
     async def next(self, deadline_ns: int) -> Event | None:
         """The next event if it is due by the deadline; None at the deadline."""
         if self._next is None:

@@ -95,6 +95,10 @@ class ExchangeVenue:
         self._inbox = Inbox()
         self._inbox.put(FeedConnected(ts_ns=clock.now_ns(), source="exchange"))
         self._retold = exchange.connect(self, clock.now_ns(), known_ns=known_ns)
+        self._is_asked = False
+
+    async def open(self) -> None:
+        """The line is open from the start."""
 
     def hear(self, event: Event) -> None:
         """The exchange tells us something."""
@@ -108,6 +112,11 @@ class ExchangeVenue:
     async def receive(self, deadline_ns: int, *, floor_ns: int) -> Sequence[Event]:
         """The next event of the exchange, or nothing at the deadline."""
         self._exchange.pump(self._clock.now_ns())
+        if self._is_asked:
+            self._is_asked = False
+            answers = [*await self.missed(), await self.account()]
+            now_ns = max(self._clock.now_ns(), floor_ns)
+            return [msgspec.structs.replace(answer, ts_ns=now_ns) for answer in answers]
         if not len(self._inbox):
             await self._clock.sleep_until(min(deadline_ns, self._exchange.next_due_ns()))
             self._exchange.pump(self._clock.now_ns())
@@ -128,6 +137,10 @@ class ExchangeVenue:
         """A cancel or an amendment leaves, now: what was decided before a crash may come late."""
         self._exchange.pump(self._clock.now_ns())
         self._exchange.machine.change(client_id, max(ts_ns, self._clock.now_ns()), amend)
+
+    def confirm(self, ts_ns: int) -> None:  # noqa: ARG002  the books are read when all before them was told
+        """The account is told after all that waits."""
+        self._is_asked = True
 
     async def account(self) -> Reconcile:
         """The exchange's own books."""

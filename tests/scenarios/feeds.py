@@ -24,6 +24,14 @@ class Interrupted:
         self._until_ns = clock.now_ns() + int(until_s * NS_PER_S)
         self._fault = fault
 
+    async def open(self) -> None:
+        """As the feed."""
+        await self._feed.open()
+
+    async def close(self) -> None:
+        """As the feed."""
+        await self._feed.close()
+
     async def next(self, deadline_ns: int) -> Event | None:
         """As the feed, outside the interruption."""
         now_ns = self._clock.now_ns()

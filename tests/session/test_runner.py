@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from agora.domain.errors import JournalFault
@@ -53,6 +54,7 @@ class Tape:
         self.late: list[Event] = []
         self._events = list(events)
         self._commits = 0
+        self._is_asked = False
         self._fails_at = fails_at
         self._cash = 10_000 * MONEY_SCALE
         self._bought_ticks = PRICE
@@ -83,7 +85,9 @@ class Tape:
 
     async def receive(self, deadline_ns: int, *, floor_ns: int) -> Sequence[Event]:
         """The next scripted event, or the deadline."""
-        del floor_ns
+        if self._is_asked:
+            self._is_asked = False
+            return (msgspec.structs.replace(await self.account(), ts_ns=max(self.clock.now_ns(), floor_ns)),)
         if not self._events:
             self.clock.advance(min(deadline_ns, START_NS + 10_000 * NS_PER_S))
             return ()
@@ -125,9 +129,17 @@ class Tape:
         late, self.late = self.late, []
         return late
 
+    async def open(self) -> None:
+        """Open from the start."""
+
+    def confirm(self, ts_ns: int) -> None:
+        """The account is told next."""
+        del ts_ns
+        self.lines.append("ask account")
+        self._is_asked = True
+
     async def account(self) -> Reconcile:
         """What is held."""
-        self.lines.append("ask account")
         return Reconcile(ts_ns=0, positions={SYMBOL: self.lots}, open_client_ids=(), cash_units=self._cash)
 
 

@@ -142,6 +142,12 @@ class ListFeed:
         self._clock = clock
         self._events = list(events)
 
+    async def open(self) -> None:
+        """Open from the start."""
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
     async def next(self, deadline_ns: int) -> Event | None:
         """The next event if it is due by the deadline."""
         if not self._events:
