@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -35,11 +36,17 @@ class File:
 
 
 class SimDisk:
-    """One folder of files; `crash` gives the disk that the next start finds."""
+    """One folder of files; `crash` gives the disk that the next start finds.
+
+    `on_death` is called when the machine stops, before anyone learns of it; `on_sync` with a file's name and its
+    bytes that have become durable.
+    """
 
     def __init__(self, faults: Faults | None = None) -> None:
         self.operations = 0
         self.syncs: list[str] = []
+        self.on_death: Callable[[], None] | None = None
+        self.on_sync: Callable[[str, bytes], None] | None = None
         self._faults = faults or Faults()
         seed = self._faults.short_writes_seed
         self._shortener = None if seed is None else _drawing(seed)
@@ -106,8 +113,11 @@ class SimDisk:
         if name not in self._files:
             self._rename_now({name: File()})
         file = self._files[name]
+        before = len(file.durable)
         file.durable = bytes(file.content)
         self.syncs.append(name)
+        if self.on_sync is not None:
+            self.on_sync(name, file.durable[before:])
 
     def sync_folder(self) -> None:
         """Make all names durable."""
@@ -168,6 +178,8 @@ class SimDisk:
 
     def _refuse_the_dead(self) -> None:
         if self._faults.crash_at and self.operations >= self._faults.crash_at:
+            if self.on_death is not None:
+                self.on_death()
             raise Crashed(f"at operation {self._faults.crash_at}")
 
     def _fail_sync(self, name: str) -> None:

@@ -82,6 +82,7 @@ class VirtualNetwork:
         self.listeners: dict[str, Listener] = {}
         self.refused: set[str] = set()
         self.silent: set[str] = set()
+        self._dead: set[str | None] = set()
         self._links: list[Link] = []
         self._next_port = FIRST_PORT
 
@@ -115,10 +116,15 @@ class VirtualNetwork:
                 end.outgoing.hold(is_held)
         return len(links)
 
-    async def kill(self, owner: str) -> None:
-        """The process of that name is gone: its connections die, its tasks end without effect on anyone."""
+    def sever(self, owner: str) -> None:
+        """The process of that name is gone at this moment: nothing of it leaves any more, whatever still runs of it."""
+        self._dead.add(owner)
         for link in self.links(owner=owner):
             link.client.die(is_reset=self.air.draw.random() < 1 / 2)
+
+    async def kill(self, owner: str) -> None:
+        """Sever a process and end its tasks, without effect on anyone."""
+        self.sever(owner)
         for _ in range(KILL_TRIES_MAX):
             alive = self.loop.tasks_of(owner)
             if not alive:
@@ -131,9 +137,13 @@ class VirtualNetwork:
     async def connect(self, factory: Callable[[], Any], address: str) -> tuple[End, Any]:
         """The client's side of a new connection."""
         loop = self.loop
+        if OWNER.get() in self._dead:
+            raise ConnectionAbortedError(errno.ECONNABORTED, "the process was killed")
         arrived: asyncio.Future[Listener] = loop.create_future()
         loop.call_later(self.air.latency_s(), self._knock, address, arrived)
         listener = await arrived
+        if OWNER.get() in self._dead:
+            raise ConnectionAbortedError(errno.ECONNABORTED, "the process was killed")
         link = self._link(address, listener)
         # The server learns of it first; it may be gone again before the client does.
         loop.call_soon(_accept, listener, link, context=listener.context)
