@@ -18,6 +18,8 @@ SECRET_BYTES_MAX = 16_384  # the longest keys in use are PEM blocks of some 4 kB
 # What may stand in the environment beside the settings; each also as NAME_FILE.
 SECRET_VARIABLES: Mapping[str, str] = {
     "AGORA_LLM__API_KEY": "key of the model's provider",
+    "AGORA_BITUNIX__API_KEY": "key of an account at Bitunix or at a testnet",
+    "AGORA_BITUNIX__API_SECRET": "the secret of that key, which signs",
 }
 
 
