@@ -39,7 +39,10 @@ class Role(StrEnum):
 
 
 class MarketCandle(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag="market.candle"):
-    """A closed bar; `ts_ns` is its end. `is_history` marks warm-up bars from before the run, never traded on."""
+    """A closed bar. `is_history` marks warm-up bars, from before the run or from a hole in it, never traded on.
+
+    `ts_ns` is its end; of a bar that came later than that, the time it came, and `end_ts_ns` is its end.
+    """
 
     ts_ns: int
     instrument: str
@@ -50,6 +53,7 @@ class MarketCandle(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_fiel
     close_ticks: int
     volume_lots: int
     is_history: bool = False
+    end_ts_ns: int = 0
 
 
 class MarketQuote(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="kind", tag="market.quote"):
@@ -125,11 +129,15 @@ class FeedStale(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
 
 
 class FeedGap(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="feed.gap"):
-    """Data are missing: the depth chain broke or bars are absent. Depth is unusable until the next snapshot."""
+    """Data are missing: the depth chain broke or bars are absent. Depth is unusable until the next snapshot.
+
+    `is_hole`: prices were not seen for a while, so the bars being built are not whole.
+    """
 
     ts_ns: int
     instrument: str
     reason: str
+    is_hole: bool = False
 
 
 class FeedOverflow(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="feed.overflow"):
@@ -249,6 +257,16 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
     reason: str
     intents: tuple[Intent, ...] = ()
     features: dict[str, float] = {}
+
+
+class Arbitrated(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="arbitration"):
+    """Traders wanted opposite things at one moment: their entries are netted, the larger side keeps the difference."""
+
+    ts_ns: int
+    instrument: str
+    buy_lots: int
+    sell_lots: int
+    traders: tuple[str, ...]
 
 
 class OrderIntent(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="order.intent"):
@@ -497,7 +515,7 @@ _INPUTS = (
     Tick, NewsArrived, Shock, LlmAnswered, LlmTimedOut, LlmFailed,
 )  # fmt: skip
 _OUTPUTS = (
-    Decision, OrderIntent, OrderCancelIntent, OrderAmendIntent, OrderRefused, PositionChanged,
+    Decision, Arbitrated, OrderIntent, OrderCancelIntent, OrderAmendIntent, OrderRefused, PositionChanged,
     BreakerTripped, BreakerReset, FeedStale, Warned, RunEnded,
     LlmAsked, LlmFallback, AgentDecided, MarketTicked,
 )  # fmt: skip
@@ -509,7 +527,7 @@ Event = (
     | FeedConnected | FeedLost | FeedEnded | FeedGap | FeedBackfilled | FeedOverflow | FeedMalformed | FeedStale
     | UserConnected | UserAlive | UserLost | Timer
     | RunStarted | RunResumed | RunEnded | OperatorCommand
-    | Decision | OrderIntent | OrderCancelIntent | OrderAmendIntent | OrderRefused
+    | Decision | Arbitrated | OrderIntent | OrderCancelIntent | OrderAmendIntent | OrderRefused
     | OrderSent | OrderAccepted | OrderRejected | OrderUnknown | OrderFilled | OrderCancelled | OrderExpired
     | OrderAmended | OrderAmendRejected | Funding | Reconcile
     | PositionChanged | BreakerTripped | BreakerReset | Warned | ErrorSeen | Heartbeat | Checkpoint

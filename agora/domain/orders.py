@@ -46,6 +46,7 @@ class Purpose(StrEnum):
     TARGET = "target"
     FLATTEN = "flatten"
     LIQUIDATION = "liquidation"
+    FOREIGN = "foreign"
 
 
 class OrderStatus(StrEnum):

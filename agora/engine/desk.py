@@ -10,7 +10,9 @@ import msgspec
 from agora.domain.events import Decision, Event, MarketCandle, OrderFilled, OrderRefused
 from agora.domain.instruments import Instrument
 from agora.domain.intents import Place
+from agora.domain.numbers import PPM
 from agora.domain.orders import Order
+from agora.engine.account_settings import AccountSettings
 from agora.engine.ports import Effect, Trader
 from agora.engine.state import Snapshot, State
 
@@ -50,7 +52,11 @@ class Watchdog(Protocol):
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run is made of besides its state; fixed from its first record to its last."""
+    """What a run is made of besides its state; fixed from its first record to its last.
+
+    `trader_intervals_s` and `weights_ppm` belong to the traders in their order; empty: all of them decide on bars of
+    `interval_s`, and take what they propose.
+    """
 
     run_tag: str
     instruments: dict[str, Instrument]
@@ -59,18 +65,25 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[Check, ...]
     breakers: tuple[Breaker, ...]
     watchdogs: tuple[Watchdog, ...]
+    account: AccountSettings = AccountSettings()
+    trader_intervals_s: tuple[int, ...] = ()
+    weights_ppm: tuple[int, ...] = ()
 
 
 class Desk:
     """A state with its rules. One step appends its effects to `out`, in the order they must be carried out."""
 
-    __slots__ = ("out", "rules", "state", "views")
+    __slots__ = ("intervals_s", "out", "rules", "state", "trader_intervals_s", "views", "weights_ppm")
 
     def __init__(self, state: State, rules: Rules) -> None:
         self.state = state
         self.rules = rules
         self.out: list[Effect] = []
         self.views = tuple(TraderView(self, trader.name) for trader in rules.traders)
+        self.trader_intervals_s = rules.trader_intervals_s or (rules.interval_s,) * len(rules.traders)
+        self.weights_ppm = rules.weights_ppm or (PPM,) * len(rules.traders)
+        # The lengths of bar that are built, each once; without traders the run still has its own.
+        self.intervals_s = tuple(sorted({rules.interval_s, *self.trader_intervals_s}))
 
     def record(self, event: Event) -> None:
         """Add an output to the journal of the run."""
@@ -117,12 +130,14 @@ class TraderView:
         return self._desk.rules.instruments[symbol]
 
     def position_lots(self, symbol: str) -> int:
-        """The signed position of the whole run in that instrument."""
-        return self._desk.state.holdings[symbol].position.size_lots
+        """The asking trader's signed share of the run's position in that instrument."""
+        share = self._desk.state.shares.get(self._trader, {}).get(symbol)
+        return 0 if share is None else share.position.size_lots
 
     def average_price_ticks(self, symbol: str) -> float:
-        """Average entry price of that position (0.0 when flat)."""
-        return self._desk.state.holdings[symbol].position.average_price_ticks(self.instrument(symbol))
+        """Average entry price of that share (0.0 when flat)."""
+        share = self._desk.state.shares.get(self._trader, {}).get(symbol)
+        return 0.0 if share is None else share.position.average_price_ticks(self.instrument(symbol))
 
     def open_orders(self, symbol: str) -> Sequence[Order]:
         """The asking trader's orders that may still trade, in the order they were planned."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from agora.domain.errors import ExitCode
-from agora.domain.events import Reconcile, RunEnded
+from agora.domain.events import Reconcile, RunEnded, Warned
 from agora.domain.intents import Cancel
 from agora.domain.numbers import NS_PER_S
 from agora.engine import orders
 from agora.engine.desk import Desk
 from agora.engine.ports import Confirm, Halt
+from agora.engine.shares import open_shares
 from agora.engine.state import NEVER_NS, Phase, State
 
 # A venue answers a cancel within a second; ten of them are an outage, and the positions still have to go.
@@ -17,6 +18,8 @@ CANCEL_WAIT_NS = 10 * NS_PER_S
 FLATTEN_WAIT_NS = 60 * NS_PER_S
 FLATTEN_ATTEMPTS_MAX = 5
 CONFIRM_WAIT_NS = 10 * NS_PER_S
+# A venue that still has something of ours is asked again so often, until the end's own deadline.
+CONFIRM_AGAIN_NS = NS_PER_S
 
 # reason -> (status, exit code). Reasons not listed here are risk breakers.
 ENDINGS: dict[str, tuple[str, ExitCode]] = {
@@ -30,6 +33,9 @@ ENDINGS: dict[str, tuple[str, ExitCode]] = {
     "feed_lost": ("stopped", ExitCode.DATA_STOP),
     "error_burst": ("stopped", ExitCode.DATA_STOP),
     "desync": ("stopped", ExitCode.DATA_STOP),
+    "user_stream": ("stopped", ExitCode.DATA_STOP),
+    "unknown_storm": ("stopped", ExitCode.DATA_STOP),
+    "auth": ("stopped", ExitCode.DATA_STOP),
     "disk": ("failed", ExitCode.JOURNAL_FAILURE),
     "bug": ("failed", ExitCode.BUG),
     "interrupt": ("stopped", ExitCode.INTERRUPTED),
@@ -44,6 +50,8 @@ def begin(desk: Desk, reason: str) -> None:
         return
     state.phase = Phase.CANCELLING
     state.end_reason = reason
+    state.reconcile_due_ns = NEVER_NS
+    state.end_deadline_ns = state.now_ns + CANCEL_WAIT_NS + FLATTEN_WAIT_NS + CONFIRM_WAIT_NS
     state.phase_deadline_ns = state.now_ns + CANCEL_WAIT_NS
     cancel_all(desk, reason)
 
@@ -71,9 +79,12 @@ def advance(desk: Desk) -> None:
         is_late = False
     if state.phase is Phase.FLATTENING:
         flatten_positions(desk)
-        if state.is_flat or is_late or _is_hopeless(state):
+        if state.is_flat or is_late or is_hopeless(state):
             _enter_phase(state, Phase.CONFIRMING, CONFIRM_WAIT_NS)
-            desk.out.append(Confirm(state.now_ns))
+            if state.needs_user_stream:
+                # A venue elsewhere may be away: the truth about money is worth waiting for.
+                state.phase_deadline_ns = max(state.phase_deadline_ns, state.end_deadline_ns)
+            _ask(desk)
         return
     if state.phase is Phase.CONFIRMING and is_late:
         _end(desk, ("the venue did not confirm", *_own_residual(state)))
@@ -85,45 +96,54 @@ def _enter_phase(state: State, phase: Phase, wait_ns: int) -> None:
 
 
 def flatten_positions(desk: Desk) -> None:
-    """One flattening order at a time for each open position."""
+    """One flattening order at a time for each trader's share."""
     state = desk.state
-    busy = {order.instrument for order in state.working.values() if order.purpose == "flatten"}
-    for symbol in state.holdings:
-        has_position = state.holdings[symbol].position.size_lots != 0
-        if has_position and symbol not in busy and state.flatten_attempts < FLATTEN_ATTEMPTS_MAX:
-            state.flatten_attempts += 1
-            orders.flatten_position(desk, symbol)
+    busy = {(order.trader, order.instrument) for order in state.working.values() if order.purpose == "flatten"}
+    for trader, symbol, lots in list(open_shares(state)):
+        attempts = state.flatten_attempts.get(_attempt_key(trader, symbol), 0)
+        if (trader, symbol) not in busy and attempts < FLATTEN_ATTEMPTS_MAX:
+            state.flatten_attempts[_attempt_key(trader, symbol)] = attempts + 1
+            orders.flatten_share(desk, trader, symbol, size_lots=lots)
 
 
-def _is_hopeless(state: State) -> bool:
+def _attempt_key(trader: str, symbol: str) -> str:
+    return f"{trader} {symbol}"
+
+
+def is_hopeless(state: State) -> bool:
     """All attempts to flatten are spent and none is under way."""
-    return state.flatten_attempts >= FLATTEN_ATTEMPTS_MAX and not state.working
+    return not state.working and all(
+        state.flatten_attempts.get(_attempt_key(trader, symbol), 0) >= FLATTEN_ATTEMPTS_MAX
+        for trader, symbol, _ in open_shares(state)
+    )
 
 
-def on_reconcile(desk: Desk, event: Reconcile) -> None:
-    """The venue has said what we hold: the end of a run, or the proof that both sides agree."""
+def _ask(desk: Desk) -> None:
+    desk.state.confirm_ts_ns = desk.state.now_ns
+    desk.out.append(Confirm(desk.state.now_ns))
+
+
+def on_confirmed(desk: Desk, event: Reconcile, differences: tuple[str, ...]) -> None:
+    """The venue's word at the end of a run. What is left is tried again while there is time, then it is the truth."""
     state = desk.state
-    differences = _differences(state, event)
-    if state.phase is Phase.CONFIRMING:
-        left = [f"position {symbol} {lots} lots" for symbol, lots in sorted(event.positions.items()) if lots]
-        left += [f"open order {client_id}" for client_id in event.open_client_ids]
-        _end(desk, (*left, *differences))
+    if event.asked_ts_ns and event.asked_ts_ns < state.confirm_ts_ns:
+        return  # An older question: it was answered before we were done.
+    left = [f"position {symbol} {lots} lots" for symbol, lots in sorted(event.positions.items()) if lots]
+    left += [f"open order {client_id}" for client_id in event.open_client_ids]
+    if not (left or differences) or not state.needs_user_stream or state.now_ns >= state.end_deadline_ns:
+        _end(desk, (*left, *differences) if left or not state.needs_user_stream else (), differences)
         return
     orders.cancel_again(desk, event.open_client_ids)
-    if differences:
-        begin(desk, "desync")
+    if any(True for _ in open_shares(state)) and not is_hopeless(state):
+        _enter_phase(state, Phase.FLATTENING, FLATTEN_WAIT_NS)
+    else:
+        state.reconcile_due_ns = state.now_ns + CONFIRM_AGAIN_NS
 
 
-def _differences(state: State, event: Reconcile) -> tuple[str, ...]:
-    """Where the venue's positions and cash are not ours."""
-    found = [
-        f"{symbol}: we have {holding.position.size_lots} lots, the venue {event.positions.get(symbol, 0)}"
-        for symbol, holding in sorted(state.holdings.items())
-        if holding.position.size_lots != event.positions.get(symbol, 0)
-    ]
-    if event.cash_units != state.ledger.cash:
-        found.append(f"cash: we have {state.ledger.cash} units, the venue {event.cash_units}")
-    return tuple(found)
+def confirm_again(desk: Desk) -> None:
+    """Ask the venue once more whether it still has something of ours."""
+    desk.state.reconcile_due_ns = NEVER_NS
+    _ask(desk)
 
 
 def _own_residual(state: State) -> tuple[str, ...]:
@@ -136,8 +156,11 @@ def _own_residual(state: State) -> tuple[str, ...]:
     return (*positions, *(f"open order {client_id}" for client_id in state.working))
 
 
-def _end(desk: Desk, residual: tuple[str, ...]) -> None:
-    """The last decision: status and exit code from the reason, unless something is left or nothing was done."""
+def _end(desk: Desk, residual: tuple[str, ...], differences: tuple[str, ...] = ()) -> None:
+    """The last decision: status and exit code from the reason, unless something is left or nothing was done.
+
+    Flat is what the venue says; books that differ then are no success all the same.
+    """
     state = desk.state
     state.phase = Phase.ENDED
     state.phase_deadline_ns = NEVER_NS
@@ -146,6 +169,10 @@ def _end(desk: Desk, residual: tuple[str, ...]) -> None:
     if code is ExitCode.COMPLETED and (not state.counters.market_events or not state.counters.decisions):
         missing = "no usable market data came" if not state.counters.market_events else "no decision was made"
         status, code, reason = "failed", ExitCode.DATA_STOP, f"{reason}: {missing}"
+    if differences and not residual:
+        desk.record(Warned(ts_ns=state.now_ns, what="desync", detail="; ".join(differences)))
+        if code is ExitCode.COMPLETED:
+            status, code, reason = "stopped", ExitCode.DATA_STOP, f"{reason}: desync"
     if residual and code not in (ExitCode.JOURNAL_FAILURE, ExitCode.BUG):
         status, code = ("failed" if status == "failed" else "stopped"), ExitCode.NOT_FLAT
     state.ended = (status, reason, int(code), not residual, residual)

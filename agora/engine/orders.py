@@ -34,12 +34,11 @@ from agora.domain.orders import (
     TimeInForce,
     next_status,
 )
+from agora.engine import shares
 from agora.engine.desk import Desk
 from agora.engine.ports import Change, Send
-from agora.engine.state import CLOSED_ORDERS_KEPT, FILL_IDS_KEPT, ORDER_TIMES_KEPT
-
-# The trader that the venue's own executions (liquidation) are booked under.
-VENUE_TRADER = "venue"
+from agora.engine.shares import VENUE_TRADER
+from agora.engine.state import CLOSED_ORDERS_KEPT, FILL_IDS_KEPT, FUNDED_POSITIONS_KEPT, ORDER_TIMES_KEPT
 
 
 def place(desk: Desk, trader: str, intent: Place) -> None:
@@ -47,7 +46,7 @@ def place(desk: Desk, trader: str, intent: Place) -> None:
     for check in desk.rules.checks:
         reason = check.refusal(desk, intent)
         if reason is not None:
-            _refuse(desk, trader, intent, rule=check.name, reason=reason)
+            refuse(desk, trader, intent, rule=check.name, reason=reason)
             return
     entry = _plan(desk, trader, intent)
     if intent.stop_ticks:
@@ -56,7 +55,8 @@ def place(desk: Desk, trader: str, intent: Place) -> None:
         _plan_leg(desk, entry, Purpose.TARGET, level_ticks=intent.target_ticks)
 
 
-def _refuse(desk: Desk, trader: str, intent: Place, *, rule: str, reason: str) -> None:
+def refuse(desk: Desk, trader: str, intent: Place, *, rule: str, reason: str) -> None:
+    """Put on record that an intent is not carried out, and by which rule."""
     desk.record(
         OrderRefused(
             ts_ns=desk.state.now_ns,
@@ -159,21 +159,28 @@ def cancel(desk: Desk, intent: Cancel, reason: str) -> None:
     order = desk.state.working.get(intent.client_id)
     if order is None or order.is_cancel_requested:
         return
-    _ask_cancel(desk, order, reason)
+    _ask_cancel(desk, order.client_id, reason)
 
 
 def cancel_again(desk: Desk, open_client_ids: Sequence[str]) -> None:
-    """Repeat the cancels of orders that the venue still has: a crash may have kept the first request from leaving."""
+    """Repeat the cancels of orders that the venue still has: a crash may have kept the first request from leaving.
+
+    An order of this run that we believe ended, and the venue has open, is called back as well.
+    """
     for client_id in open_client_ids:
         order = desk.state.working.get(client_id)
         if order is not None and order.is_cancel_requested:
-            _ask_cancel(desk, order, "still at the venue")
+            _ask_cancel(desk, client_id, "still at the venue")
+        elif order is None and client_id.startswith(f"{desk.rules.run_tag}-"):
+            _ask_cancel(desk, client_id, "ended here, open at the venue")
 
 
-def _ask_cancel(desk: Desk, order: Order, reason: str) -> None:
-    order.is_cancel_requested = True
-    desk.record(OrderCancelIntent(ts_ns=desk.state.now_ns, client_id=order.client_id, reason=reason))
-    desk.out.append(Change(order.client_id, desk.state.now_ns))
+def _ask_cancel(desk: Desk, client_id: str, reason: str) -> None:
+    order = desk.state.working.get(client_id)
+    if order is not None:
+        order.is_cancel_requested = True
+    desk.record(OrderCancelIntent(ts_ns=desk.state.now_ns, client_id=client_id, reason=reason))
+    desk.out.append(Change(client_id, desk.state.now_ns))
 
 
 def amend(desk: Desk, intent: Amend) -> None:
@@ -212,24 +219,23 @@ def _amend_refused(desk: Desk, order: Order, intent: Amend) -> bool:
     for check in desk.rules.checks:
         reason = check.refusal(desk, moved)
         if reason is not None:
-            _refuse(desk, order.trader, moved, rule=check.name, reason=reason)
+            refuse(desk, order.trader, moved, rule=check.name, reason=reason)
             return True
     return False
 
 
-def flatten_position(desk: Desk, symbol: str) -> None:
-    """A market order that closes the whole position. It passes no entry limits: it can only reduce."""
-    size = desk.state.holdings[symbol].position.size_lots
+def flatten_share(desk: Desk, trader: str, symbol: str, *, size_lots: int) -> None:
+    """A market order that closes a trader's whole signed share. It passes no entry limits: it can only reduce."""
     order = Order(
         client_id="",
         number=0,
-        trader=desk.state.holdings[symbol].trader or VENUE_TRADER,
+        trader=trader,
         instrument=symbol,
-        side=Side.SELL if size > 0 else Side.BUY,
+        side=Side.SELL if size_lots > 0 else Side.BUY,
         type=OrderType.MARKET,
         time_in_force=TimeInForce.IOC,
         purpose=Purpose.FLATTEN,
-        size_lots=abs(size),
+        size_lots=abs(size_lots),
         reduce_only=True,
     )
     _enter(desk, order)
@@ -304,7 +310,8 @@ def on_fill(desk: Desk, event: OrderFilled) -> bool:
     if order is None:
         order = _adopt(desk, event)
     order.filled_lots += event.fill_size_lots
-    assert order.filled_lots <= order.size_lots, f"{order.client_id} filled {order.filled_lots} of {order.size_lots}"
+    if order.filled_lots > order.size_lots:
+        _grow(desk, order)
     order.venue_id = order.venue_id or event.venue_id
     change = OrderChange.FILL_REST if order.remaining_lots == 0 else OrderChange.FILL_PART
     status = next_status(order.status, change)
@@ -334,19 +341,34 @@ def _adopt(desk: Desk, event: OrderFilled) -> Order:
     return order
 
 
+def _grow(desk: Desk, order: Order) -> None:
+    """More was filled than we know to be ordered: of an adopted order we see only its fills; else the venue errs.
+
+    Either way it is real money, so it is booked; the comparison of books will show what it comes to.
+    """
+    if order.number:
+        detail = f"{order.client_id} filled {order.filled_lots} of {order.size_lots} lots"
+        desk.record(Warned(ts_ns=desk.state.now_ns, what="overfill", detail=detail))
+    order.size_lots = order.filled_lots
+
+
 def _settle(desk: Desk, order: Order, event: OrderFilled) -> None:
-    """Book one fill: position, profit, fee, and the trade it belongs to."""
+    """Book one fill: position, profit, fee, and the share of the trader it belongs to."""
     state = desk.state
     holding = state.holdings[order.instrument]
     instrument = desk.rules.instruments[order.instrument]
-    before_lots = holding.position.size_lots
-    realised = holding.position.apply(
-        instrument, size_lots=order.side * event.fill_size_lots, price_ticks=event.fill_price_ticks
-    )
+    side = Side.BUY if event.side == "buy" else Side.SELL
+    signed_lots = side * event.fill_size_lots
+    realised = holding.position.apply(instrument, size_lots=signed_lots, price_ticks=event.fill_price_ticks)
     state.ledger.settle(realised=realised, fee=event.fee_units)
-    holding.trade_net_units += realised - event.fee_units
-    if order.purpose is Purpose.ENTRY:
-        holding.trader = order.trader
+    shares.book(
+        desk,
+        order.trader,
+        order.instrument,
+        size_lots=signed_lots,
+        price_ticks=event.fill_price_ticks,
+        fee_units=event.fee_units,
+    )
     desk.record(
         PositionChanged(
             ts_ns=state.now_ns,
@@ -357,22 +379,6 @@ def _settle(desk: Desk, order: Order, event: OrderFilled) -> None:
             trader=order.trader,
         )
     )
-    # A fill through zero ends one trade and begins the next.
-    if before_lots and holding.position.size_lots * before_lots <= 0:
-        _close_trade(desk, order.instrument)
-
-
-def _close_trade(desk: Desk, symbol: str) -> None:
-    """A position went flat or changed sides: one trade is complete, won or lost after fees and funding."""
-    holding = desk.state.holdings[symbol]
-    counters = desk.state.counters
-    counters.trades += 1
-    if holding.trade_net_units > 0:
-        counters.wins += 1
-        counters.losing_streak = 0
-    else:
-        counters.losing_streak += 1
-    holding.trade_net_units = 0
 
 
 def on_funding(desk: Desk, event: Funding) -> None:
@@ -383,4 +389,9 @@ def on_funding(desk: Desk, event: Funding) -> None:
     state.fill_ids.append(event.venue_funding_id)
     del state.fill_ids[:-FILL_IDS_KEPT]
     state.ledger.fund(event.amount_units)
-    state.holdings[event.instrument].trade_net_units += event.amount_units
+    shares.fund(state, event.instrument, event.amount_units)
+    if event.position_id:
+        state.funding_seen[event.position_id] = event.position_funding_units
+        while len(state.funding_seen) > FUNDED_POSITIONS_KEPT:
+            # The oldest by its number: the order of a dictionary does not survive a checkpoint.
+            del state.funding_seen[min(state.funding_seen, key=lambda name: (len(name), name))]

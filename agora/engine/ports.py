@@ -26,11 +26,11 @@ class View(Protocol):
         ...
 
     def position_lots(self, symbol: str) -> int:
-        """The signed position of the whole run in that instrument."""
+        """The asking trader's signed share of the run's position in that instrument."""
         ...
 
     def average_price_ticks(self, symbol: str) -> float:
-        """Average entry price of that position (0.0 when flat)."""
+        """Average entry price of that share (0.0 when flat)."""
         ...
 
     def open_orders(self, symbol: str) -> Sequence[Order]:

@@ -18,6 +18,8 @@ CLOSED_ORDERS_KEPT = 200
 FILL_IDS_KEPT = 1_000
 # Times of orders inside the last minute, for the rate limit; its own maximum bounds the limit setting.
 ORDER_TIMES_KEPT = 600
+# Positions whose funding sums are remembered: those of a day of trading on several instruments.
+FUNDED_POSITIONS_KEPT = 500
 NEVER_NS = 2**62
 
 
@@ -40,12 +42,22 @@ class Bar(msgspec.Struct):
     low_ticks: int
     close_ticks: int
     volume_lots: int = 0
+    is_partial: bool = False
+
+
+class Course(msgspec.Struct):
+    """The bars of one length: the one being built, and the end of the newest that traders were asked about."""
+
+    interval_s: int
+    bar: Bar | None = None
+    asked_ts_ns: int = 0
 
 
 class Market(msgspec.Struct):
     """The last good market data of one instrument, in ticks and lots; 0 means not seen.
 
-    `asked_ts_ns` is the end of the newest bar that the traders were asked about.
+    `courses` has one entry for each length of bar, shortest first. `has_hole`: data went missing, so the bars that
+    begin next will not be whole.
     """
 
     bid_ticks: int = 0
@@ -54,10 +66,10 @@ class Market(msgspec.Struct):
     ask_lots: int = 0
     last_ticks: int = 0
     seen_ts_ns: int = 0
-    asked_ts_ns: int = 0
     events: int = 0
     funding_rate_ppb: int | None = None
-    bar: Bar | None = None
+    has_hole: bool = False
+    courses: list[Course] = []
 
     @property
     def mark_ticks(self) -> int:
@@ -68,11 +80,25 @@ class Market(msgspec.Struct):
 
 
 class Holding(msgspec.Struct):
-    """A position and the trade (flat to flat) it belongs to."""
+    """The run's position in one instrument, as the venue has it: the sum of the traders' shares."""
 
     position: Position
+
+
+class Share(msgspec.Struct):
+    """What one trader has of an instrument's position, and what it earned there; money in units.
+
+    A trade lasts from flat to flat; `trade_net_units` is the result so far of the one under way.
+    """
+
+    position: Position
+    realised_units: int = 0
+    fees_units: int = 0
+    funding_units: int = 0
+    fills: int = 0
+    trades: int = 0
+    wins: int = 0
     trade_net_units: int = 0
-    trader: str = ""
 
 
 class Counters(msgspec.Struct):
@@ -98,6 +124,9 @@ class Counters(msgspec.Struct):
     connections: int = 0
     reconnects: int = 0
     gaps: int = 0
+    backfills: int = 0
+    user_connections: int = 0
+    reconciles: int = 0
     errors: int = 0
     trades: int = 0
     wins: int = 0
@@ -123,12 +152,15 @@ class State(msgspec.Struct, kw_only=True):
     end_reason: str = ""
     is_forced: bool = False
     phase_deadline_ns: int = NEVER_NS
-    flatten_attempts: int = 0
+    end_deadline_ns: int = NEVER_NS
+    confirm_ts_ns: int = 0
+    flatten_attempts: dict[str, int] = {}
     is_flattening_only: bool = False
     next_order_number: int = 1
     ledger: Ledger = msgspec.field(default_factory=Ledger)
     markets: dict[str, Market] = {}
     holdings: dict[str, Holding] = {}
+    shares: dict[str, dict[str, Share]] = {}
     working: dict[str, Order] = {}
     closed: list[Order] = []
     fill_ids: list[str] = []
@@ -138,6 +170,16 @@ class State(msgspec.Struct, kw_only=True):
     refusals: dict[str, int] = {}
     malformed: dict[str, int] = {}
     counters: Counters = msgspec.field(default_factory=Counters)
+    needs_user_stream: bool = False
+    is_reconciled: bool = True
+    user_seen_ns: int = 0
+    user_keepalive_s: int = 0
+    reconcile_due_ns: int = NEVER_NS
+    desync_since_ns: int = 0
+    desync_keys: tuple[str, ...] = ()
+    unknown_times_ns: list[int] = []
+    storm_since_ns: int = 0
+    funding_seen: dict[str, int] = {}
     feed_period_s: int = 0
     feed_seen_ns: int = 0
     is_feed_over: bool = False

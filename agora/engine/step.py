@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from agora.domain.accounting import Position
 from agora.domain.events import (
     BreakerReset,
@@ -16,6 +18,7 @@ from agora.domain.events import (
     Decision,
     ErrorSeen,
     Event,
+    FeedBackfilled,
     FeedConnected,
     FeedEnded,
     FeedGap,
@@ -43,13 +46,17 @@ from agora.domain.events import (
     RunResumed,
     RunStarted,
     Timer,
+    UserAlive,
+    UserConnected,
+    UserLost,
 )
 from agora.domain.intents import Cancel, Place
 from agora.domain.numbers import NS_PER_S
-from agora.engine import bars, ending, orders
+from agora.domain.orders import Purpose
+from agora.engine import arbitration, bars, ending, orders, reconciling
 from agora.engine.desk import Desk, TraderEvent
 from agora.engine.ports import Effect
-from agora.engine.state import NEVER_NS, ORDER_TIMES_KEPT, Holding, Market, Phase, TrippedBreaker
+from agora.engine.state import NEVER_NS, ORDER_TIMES_KEPT, Course, Holding, Market, Phase, TrippedBreaker
 
 DAY_NS = 86_400 * NS_PER_S
 
@@ -96,14 +103,7 @@ def on_quote(desk: Desk, event: MarketQuote) -> None:
     market.bid_lots = event.bid_lots
     market.ask_ticks = event.ask_ticks
     market.ask_lots = event.ask_lots
-    _close_bar(desk, market, event.instrument)
-    bars.add_price(
-        market,
-        price_ticks=market.mark_ticks,
-        size_lots=0,
-        now_ns=event.ts_ns,
-        interval_s=desk.rules.interval_s,
-    )
+    _build_bars(desk, market, event, price_ticks=market.mark_ticks, size_lots=0)
     _value(desk, event.instrument)
 
 
@@ -111,15 +111,16 @@ def on_trade(desk: Desk, event: MarketTrade) -> None:
     """A print: last price and volume of the bar."""
     market = _market(desk, event)
     market.last_ticks = event.price_ticks
-    _close_bar(desk, market, event.instrument)
-    bars.add_price(
-        market,
-        price_ticks=event.price_ticks,
-        size_lots=event.size_lots,
-        now_ns=event.ts_ns,
-        interval_s=desk.rules.interval_s,
-    )
+    _build_bars(desk, market, event, price_ticks=event.price_ticks, size_lots=event.size_lots)
     _value(desk, event.instrument)
+
+
+def _build_bars(
+    desk: Desk, market: Market, event: MarketQuote | MarketTrade, *, price_ticks: int, size_lots: int
+) -> None:
+    """Close the bars that are over, then let the price shape those being built."""
+    _close_bars(desk, market, event.instrument)
+    bars.add_price(market, price_ticks=price_ticks, size_lots=size_lots, now_ns=event.ts_ns)
 
 
 def on_depth(desk: Desk, event: MarketDepth) -> None:
@@ -128,21 +129,21 @@ def on_depth(desk: Desk, event: MarketDepth) -> None:
 
 
 def on_candle(desk: Desk, event: MarketCandle) -> None:
-    """A closed bar from the feed: straight to the traders, or a part of their longer bar."""
+    """A closed bar from the feed: straight to the traders of its length, and a part of the longer bars."""
     market = desk.state.markets[event.instrument]
     if event.is_history:
         desk.state.counters.history_events += 1
+    else:
+        _market(desk, event)
+    if not event.is_history or not market.mark_ticks:
         market.last_ticks = event.close_ticks
-        _ask_once(desk, market, event)
-        return
-    _market(desk, event)
-    market.last_ticks = event.close_ticks
-    _value(desk, event.instrument)
-    if event.interval_s == desk.rules.interval_s:
-        _ask_once(desk, market, event)
-        return
-    bars.add_candle(market, event, interval_s=desk.rules.interval_s)
-    _close_bar(desk, market, event.instrument)
+        _value(desk, event.instrument)
+    for course in market.courses:
+        if course.interval_s == event.interval_s:
+            _ask_once(desk, course, event)
+        elif course.interval_s > event.interval_s:
+            bars.add_candle(course, event)
+            _close_with(desk, course, event)
 
 
 def on_funding_rate(desk: Desk, event: MarketFundingRate) -> None:
@@ -151,17 +152,30 @@ def on_funding_rate(desk: Desk, event: MarketFundingRate) -> None:
     desk.state.markets[event.instrument].funding_rate_ppb = event.rate_ppb
 
 
-def _close_bar(desk: Desk, market: Market, symbol: str) -> None:
-    candle = bars.close_due_bar(market, symbol, interval_s=desk.rules.interval_s, now_ns=desk.state.now_ns)
+def _close_bars(desk: Desk, market: Market, symbol: str) -> None:
+    """Close the bars whose end has passed on the run's clock, shortest first."""
+    for course in market.courses:
+        candle = bars.close_due_bar(course, symbol, now_ns=desk.state.now_ns)
+        if candle is not None:
+            _ask_once(desk, course, candle)
+
+
+def _close_with(desk: Desk, course: Course, part: MarketCandle) -> None:
+    """Close a longer bar with the candle that ends it; made of warm-up bars it is one."""
+    candle = bars.close_due_bar(course, part.instrument, now_ns=part.ts_ns)
     if candle is not None:
-        _ask_once(desk, market, candle)
+        _ask_once(desk, course, msgspec.structs.replace(candle, is_history=part.is_history))
 
 
-def _ask_once(desk: Desk, market: Market, candle: MarketCandle) -> None:
-    """Ask about each bar once: a feed may repeat a bar, or send one that was also built from its ticks."""
-    if candle.ts_ns <= market.asked_ts_ns:
+def _ask_once(desk: Desk, course: Course, candle: MarketCandle) -> None:
+    """Ask about each bar once: a feed may repeat a bar, or send one that was also built from its ticks.
+
+    A bar that comes late is stamped with the present; what counts is when it ended.
+    """
+    end_ns = candle.end_ts_ns or candle.ts_ns
+    if end_ns <= course.asked_ts_ns:
         return
-    market.asked_ts_ns = candle.ts_ns
+    course.asked_ts_ns = end_ns
     _ask(desk, candle)
 
 
@@ -175,11 +189,15 @@ def _value(desk: Desk, symbol: str) -> None:
 
 
 def _ask(desk: Desk, event: TraderEvent) -> None:
-    """Ask every trader; record what it concluded and try to carry it out while the run is open."""
+    """Ask every trader whose bar it is; record what each concluded, then carry out what they agree on."""
     state = desk.state
+    interval_s = event.interval_s if isinstance(event, MarketCandle) else 0
     is_live = state.phase is Phase.RUNNING and not (isinstance(event, MarketCandle) and event.is_history)
-    for trader, view in zip(desk.rules.traders, desk.views, strict=True):
-        proposal = trader.decide(view, event)
+    wishes: list[arbitration.Wish] = []
+    for number, trader in enumerate(desk.rules.traders):
+        if interval_s and interval_s != desk.trader_intervals_s[number]:
+            continue
+        proposal = trader.decide(desk.views[number], event)
         if proposal is None or not is_live:
             continue
         desk.record(
@@ -193,13 +211,22 @@ def _ask(desk: Desk, event: TraderEvent) -> None:
                 features=proposal.features,
             )
         )
-        for intent in proposal.intents:
-            if isinstance(intent, Place):
-                orders.place(desk, trader.name, intent)
-            elif isinstance(intent, Cancel):
-                orders.cancel(desk, intent, proposal.reason)
-            else:
-                orders.amend(desk, intent)
+        if proposal.intents:
+            wishes += arbitration.weigh(trader.name, proposal, desk.weights_ppm[number])
+    if wishes:
+        _carry_out(desk, wishes)
+
+
+def _carry_out(desk: Desk, wishes: list[arbitration.Wish]) -> None:
+    """Let the traders' wishes be settled among each other, then try each."""
+    for wish in arbitration.settle(desk, wishes) if len(desk.rules.traders) > 1 else wishes:
+        intent = wish.intent
+        if isinstance(intent, Place):
+            orders.place(desk, wish.trader, intent)
+        elif isinstance(intent, Cancel):
+            orders.cancel(desk, intent, wish.reason)
+        else:
+            orders.amend(desk, intent)
 
 
 # Orders and money.
@@ -210,6 +237,9 @@ def on_fill(desk: Desk, event: OrderFilled) -> None:
     if not orders.on_fill(desk, event):
         return
     check_breakers(desk)
+    if event.purpose == Purpose.FOREIGN:
+        # Somebody else trades on this account: whatever we believe of it may be wrong in the next moment.
+        ending.begin(desk, "desync")
     _ask(desk, event)
 
 
@@ -246,9 +276,16 @@ def on_malformed(desk: Desk, event: FeedMalformed) -> None:
     state.malformed[event.reason] = state.malformed.get(event.reason, 0) + event.count
 
 
-def on_gap(desk: Desk, _: FeedGap) -> None:
+def on_gap(desk: Desk, event: FeedGap) -> None:
     """Data are missing."""
     desk.state.counters.gaps += 1
+    if event.is_hole and event.instrument in desk.state.markets:
+        bars.break_bars(desk.state.markets[event.instrument])
+
+
+def on_backfilled(desk: Desk, _: FeedBackfilled) -> None:
+    """The bars of a hole came before this, as history: traders know them and did not trade on them."""
+    desk.state.counters.backfills += 1
 
 
 def on_overflow(desk: Desk, event: FeedOverflow) -> None:
@@ -278,11 +315,13 @@ def on_started(desk: Desk, event: RunStarted) -> None:
     """An empty desk with its money."""
     state = desk.state
     state.run_id = event.run_id
-    state.started_ts_ns = state.feed_seen_ns = event.ts_ns
+    state.started_ts_ns = state.feed_seen_ns = state.user_seen_ns = event.ts_ns
+    state.needs_user_stream = event.mode == "live"
+    state.is_reconciled = not state.needs_user_stream
     if event.duration_ns:
         state.end_ts_ns = event.ts_ns + event.duration_ns
     for symbol in sorted(desk.rules.instruments):
-        state.markets[symbol] = Market()
+        state.markets[symbol] = Market(courses=[Course(interval_s) for interval_s in desk.intervals_s])
         state.holdings[symbol] = Holding(Position())
     state.ledger.deposit(event.equity_units)
     state.equity_start_units = event.equity_units
@@ -294,9 +333,11 @@ def on_resumed(desk: Desk, event: RunResumed) -> None:
     state = desk.state
     if state.end_ts_ns != NEVER_NS:
         state.end_ts_ns += event.down_ns
-    state.feed_seen_ns = event.ts_ns
+    state.feed_seen_ns = state.user_seen_ns = event.ts_ns
+    state.is_reconciled = not state.needs_user_stream
     if state.phase is not Phase.RUNNING:
         state.phase_deadline_ns = event.ts_ns + ending.CANCEL_WAIT_NS
+        state.end_deadline_ns = event.ts_ns + ending.FLATTEN_WAIT_NS + ending.CONFIRM_WAIT_NS
 
 
 def on_command(desk: Desk, event: OperatorCommand) -> None:
@@ -308,7 +349,7 @@ def on_command(desk: Desk, event: OperatorCommand) -> None:
         _reset(desk, event)
     elif event.command == "flatten":
         state.is_flattening_only = True
-        state.flatten_attempts = 0
+        state.flatten_attempts.clear()
         ending.cancel_all(desk, "flatten")
     else:
         if event.command == "kill":
@@ -330,9 +371,9 @@ def _flatten_and_go_on(desk: Desk) -> None:
         return
     if not state.working or all(order.purpose == "flatten" for order in state.working.values()):
         ending.flatten_positions(desk)
-    if state.is_flat or state.flatten_attempts >= ending.FLATTEN_ATTEMPTS_MAX:
+    if state.is_flat or ending.is_hopeless(state):
         state.is_flattening_only = False
-        state.flatten_attempts = 0
+        state.flatten_attempts.clear()
 
 
 def check_breakers(desk: Desk) -> None:
@@ -373,7 +414,9 @@ def _meet_deadlines(desk: Desk) -> None:
     """Close bars whose end has passed and let the watchdogs bite."""
     state = desk.state
     for symbol, market in state.markets.items():
-        _close_bar(desk, market, symbol)
+        _close_bars(desk, market, symbol)
+    if state.now_ns >= state.reconcile_due_ns:
+        reconciling.ask(desk)
     if state.phase is not Phase.RUNNING:
         return
     for watchdog in desk.rules.watchdogs:
@@ -391,10 +434,11 @@ def _meet_deadlines(desk: Desk) -> None:
 def _next_deadline(desk: Desk) -> int:
     """The next time at which the state wants to be woken even if nothing happens."""
     state = desk.state
-    deadline = state.phase_deadline_ns
+    deadline = min(state.phase_deadline_ns, state.reconcile_due_ns)
     for market in state.markets.values():
-        if market.bar is not None:
-            deadline = min(deadline, bars.bar_end_ns(market, desk.rules.interval_s))
+        for course in market.courses:
+            if course.bar is not None:
+                deadline = min(deadline, bars.bar_end_ns(course))
     if state.phase is Phase.RUNNING:
         for watchdog in desk.rules.watchdogs:
             deadline = min(deadline, watchdog.deadline_ns(desk))
@@ -411,6 +455,7 @@ HANDLERS: dict[type[Event], Callable[[Desk, Any], None]] = {
     FeedEnded: on_feed_ended,
     FeedLost: on_lost,
     FeedGap: on_gap,
+    FeedBackfilled: on_backfilled,
     FeedOverflow: on_overflow,
     FeedMalformed: on_malformed,
     Timer: on_timer,
@@ -420,13 +465,16 @@ HANDLERS: dict[type[Event], Callable[[Desk, Any], None]] = {
     OrderSent: orders.on_report,
     OrderAccepted: orders.on_report,
     OrderRejected: orders.on_report,
-    OrderUnknown: orders.on_report,
+    OrderUnknown: reconciling.on_unknown,
     OrderCancelled: orders.on_report,
     OrderExpired: orders.on_report,
     OrderFilled: on_fill,
     OrderAmended: orders.on_amended,
     OrderAmendRejected: orders.on_amend_rejected,
     Funding: on_funding,
-    Reconcile: ending.on_reconcile,
+    Reconcile: reconciling.on_reconcile,
+    UserConnected: reconciling.on_user_connected,
+    UserAlive: reconciling.on_user_alive,
+    UserLost: reconciling.on_user_lost,
     ErrorSeen: on_error,
 }

@@ -59,17 +59,6 @@ COUNTED: dict[type[Any], str] = {
 }
 
 
-class Tally(msgspec.Struct):
-    """What one trader or one symbol did; money in units. `trades` are round trips from flat to flat."""
-
-    fills: int = 0
-    realised_units: int = 0
-    fees_units: int = 0
-    funding_units: int = 0
-    trades: int = 0
-    wins: int = 0
-
-
 class FillMark(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One fill as the plots show it. `net_units`: realised profit less the fee."""
 
@@ -112,8 +101,6 @@ class Collector:
     def __init__(self, sink: RowSink | None = None) -> None:
         self.started: RunStarted | None = None
         self.counts: Counter[str] = Counter()
-        self.symbols: dict[str, Tally] = {}
-        self.traders: dict[str, Tally] = {}
         self.trips: list[Trip] = []
         self.causes: dict[str, str] = {}
         self.slippage_units = 0
@@ -131,8 +118,6 @@ class Collector:
         self._fills_seen = 0
         self._instruments: dict[str, Instrument] = {}
         self._prices: dict[str, Series] = {}
-        self._open_trades: Counter[str] = Counter()
-        self._funding_units = 0
         self._is_begun = False
         self._is_finished = False
         self._next_row_ns = 0
@@ -207,20 +192,12 @@ class Collector:
         change = next((effect for effect in effects if isinstance(effect, PositionChanged)), None)
         if change is None:
             return
-        symbol, net_units = change.instrument, change.realised_units - event.fee_units
-        for tally in (self._symbol(symbol), self._trader(change.trader)):
-            tally.fills += 1
-            tally.realised_units += change.realised_units
-            tally.fees_units += event.fee_units
-        self._open_trades[symbol] += net_units
         side = 1 if event.side == "buy" else -1
         before_lots = change.size_lots - side * event.fill_size_lots
         self._mark_fill(change, event, is_closing=before_lots * side < 0)
         self._add_slippage(desk, event, side)
         if event.purpose == "liquidation":
             self.liquidations += 1
-        if before_lots and before_lots * change.size_lots <= 0:
-            self._close_trade(desk, symbol)
         self._mark_equity(desk)
 
     def _mark_fill(self, change: PositionChanged, event: OrderFilled, *, is_closing: bool) -> None:
@@ -248,30 +225,9 @@ class Collector:
         instrument = desk.rules.instruments[event.instrument]
         self.slippage_units += instrument.notional_units(worse_ticks, event.fill_size_lots)
 
-    def _close_trade(self, desk: Desk, symbol: str) -> None:
-        """A position went flat: one trade of the symbol, and of the trader who entered it."""
-        is_won = self._open_trades.pop(symbol) > 0
-        for tally in (self._symbol(symbol), self._trader(self._owner(desk, symbol))):
-            tally.trades += 1
-            tally.wins += is_won
-
-    def _on_funding(self, desk: Desk, event: Funding, _: list[Effect]) -> None:
-        """Funding that the ledger took; a repeated settlement moved nothing."""
-        booked_units = desk.state.ledger.funding - self._funding_units
-        self._funding_units = desk.state.ledger.funding
-        for tally in (self._symbol(event.instrument), self._trader(self._owner(desk, event.instrument))):
-            tally.funding_units += booked_units
-        self._open_trades[event.instrument] += booked_units
+    def _on_funding(self, desk: Desk, _: Funding, __: list[Effect]) -> None:
+        """Funding moved the equity."""
         self._mark_equity(desk)
-
-    def _owner(self, desk: Desk, symbol: str) -> str:
-        return desk.state.holdings[symbol].trader or "venue"
-
-    def _symbol(self, symbol: str) -> Tally:
-        return self.symbols.setdefault(symbol, Tally())
-
-    def _trader(self, trader: str) -> Tally:
-        return self.traders.setdefault(trader, Tally())
 
     # Health and causes.
 
@@ -298,14 +254,10 @@ class Collector:
     def _begin(self, desk: Desk) -> None:
         """The symbols are known: curves, tallies and columns begin."""
         self._is_begun = True
-        self._funding_units = desk.state.ledger.funding
         self._instruments = desk.rules.instruments
         names = sorted(self._instruments)
         for name in names:
-            self._symbol(name)
             self._prices[name] = Series()
-        for trader in desk.rules.traders:
-            self._trader(trader.name)
         if self._sink is not None:
             self._sink.begin(columns(names))
 

@@ -17,9 +17,10 @@ from agora.domain.numbers import NS_PER_S, money_text
 from agora.domain.orders import OrderStatus
 from agora.engine.desk import Desk
 from agora.engine.state import State
-from agora.report.collector import Collector, Tally
+from agora.report.collector import Collector
 from agora.report.metrics import utc_text
 from agora.report.series import Distribution
+from agora.report.tallies import Tally, by_symbol, by_trader
 
 HOW_MEASURED = (
     (
@@ -106,8 +107,8 @@ def build(collector: Collector, desk: Desk, meta: Meta) -> dict[str, Any]:
         "version": meta.version,
         **_money(collector, desk),
         **_performance(collector, state),
-        "per_trader": [_tally(name, tally, key="trader") for name, tally in sorted(collector.traders.items())],
-        "per_symbol": [_tally(name, tally, key="symbol") for name, tally in sorted(collector.symbols.items())],
+        "per_trader": [_tally(name, tally, key="trader") for name, tally in by_trader(desk).items()],
+        "per_symbol": [_tally(name, tally, key="symbol") for name, tally in by_symbol(desk).items()],
         "orders": _orders(collector, state),
         "refusals": dict(sorted(state.refusals.items())),
         "breakers": [
@@ -188,16 +189,16 @@ def _performance(collector: Collector, state: State) -> dict[str, Any]:
 
 
 def _tally(name: str, tally: Tally, *, key: str) -> dict[str, Any]:
-    net_units = tally.realised_units - tally.fees_units + tally.funding_units
     return {
         key: name,
         "fills": tally.fills,
         "trades": tally.trades,
         "wins": tally.wins,
         "realised": money_text(tally.realised_units),
+        "unrealised": money_text(tally.unrealised_units),
         "fees": money_text(tally.fees_units),
         "funding": money_text(tally.funding_units),
-        "net": money_text(net_units),
+        "net": money_text(tally.net_units),
     }
 
 
@@ -230,8 +231,9 @@ def _feed(state: State) -> dict[str, Any]:
         "overflow_dropped": counters.overflow_dropped,
         "reconnects": counters.reconnects,
         "gaps": counters.gaps,
-        # No source of this version fills gaps; each one is told as a gap.
-        "gaps_backfilled": 0,
+        "gaps_backfilled": counters.backfills,
+        "user_connections": counters.user_connections,
+        "reconciles": counters.reconciles,
         "errors": counters.errors,
     }
 
@@ -271,9 +273,11 @@ def _money_faults(report: Mapping[str, Any]) -> Iterator[str]:
     if gross != realised + unrealised:
         yield f"pnl_gross {gross} is not realised {realised} + unrealised {unrealised}"
     for part in ("per_symbol", "per_trader"):
-        for field in ("realised", "fees", "funding"):
+        for field in ("fees", "funding"):
             total = sum((Decimal(row[field]) for row in report[part]), Decimal(0))
             yield from _differs(f"{part} {field}", total, Decimal(report[field]))
+        total = sum((Decimal(row["realised"]) + Decimal(row["unrealised"]) for row in report[part]), Decimal(0))
+        yield from _differs(f"{part} realised + unrealised", total, gross)
 
 
 def _count_faults(report: Mapping[str, Any], records: Mapping[str, int]) -> Iterator[str]:

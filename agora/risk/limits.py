@@ -29,6 +29,10 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(pattern=r"^\d{1,12}(\.\d{1,8})?$", description="largest position, money of the quote currency"),
     ] = "20000"
     position_lots_max: Annotated[int, Meta(ge=0, le=10**12, description="largest position in lots (0: no limit)")] = 0
+    portfolio_notional_max: Annotated[
+        str,
+        Meta(pattern=r"^\d{1,12}(\.\d{1,8})?$", description="all positions together, money of the quote currency"),
+    ] = "60000"
     order_notional_max: Annotated[
         str, Meta(pattern=r"^\d{1,12}(\.\d{1,8})?$", description="largest order, money of the quote currency")
     ] = "20000"
@@ -157,6 +161,37 @@ def fresh_data(desk: Desk, settings: LimitSettings, place: Place) -> str | None:
     return f"market data are {age_ns // 1_000_000} ms old, limit {settings.data_age_s_max * 1000}"
 
 
+def user_stream(desk: Desk, _: LimitSettings, place: Place) -> str | None:
+    """No new risk while the venue's private stream is silent: fills may happen that we do not see."""
+    state = desk.state
+    if not state.needs_user_stream or not _adds_risk(place):
+        return None
+    if not state.counters.user_connections:
+        return "the private stream has not been connected yet"
+    limit_s = state.user_keepalive_s + desk.rules.account.user_stream_age_s_max
+    age_ns = state.now_ns - state.user_seen_ns
+    return (
+        f"private stream silent for {age_ns // 1_000_000} ms, limit {limit_s} s"
+        if age_ns > limit_s * NS_PER_S
+        else None
+    )
+
+
+def reconciled(desk: Desk, _: LimitSettings, place: Place) -> str | None:
+    """No new risk before the venue's books and ours have been compared and agree."""
+    if desk.state.is_reconciled or not _adds_risk(place):
+        return None
+    differing = ", ".join(desk.state.desync_keys)
+    return f"books differ from the venue's: {differing}" if differing else "books are not compared with the venue's yet"
+
+
+def doubts(desk: Desk, _: LimitSettings, place: Place) -> str | None:
+    """No new risk while a storm of orders in doubt has not been cleared by evidence."""
+    if not desk.state.storm_since_ns or not _adds_risk(place):
+        return None
+    return "too many orders in doubt at once"
+
+
 def order_size(desk: Desk, settings: LimitSettings, place: Place) -> str | None:
     """One order's notional."""
     notional = desk.rules.instruments[place.instrument].notional_units(_reference_ticks(desk, place), place.size_lots)
@@ -182,10 +217,37 @@ def position_notional(desk: Desk, settings: LimitSettings, place: Place) -> str 
     return f"resulting position of {money_text(notional)}, limit {settings.position_notional_max}"
 
 
-def leverage(desk: Desk, settings: LimitSettings, place: Place) -> str | None:
-    """The resulting position in money against the equity."""
+def _portfolio_units(desk: Desk, place: Place) -> int:
+    """All positions in money if this order and all open and unknown ones filled, each symbol at its worse side."""
     worst = _worst_position_lots(desk, place)
-    notional = desk.rules.instruments[place.instrument].notional_units(_reference_ticks(desk, place), worst)
+    total = abs(desk.rules.instruments[place.instrument].notional_units(_reference_ticks(desk, place), worst))
+    for symbol, instrument in desk.rules.instruments.items():
+        if symbol != place.instrument:
+            mark = desk.state.markets[symbol].mark_ticks
+            total += instrument.notional_units(mark, _worst_lots(desk, symbol))
+    return total
+
+
+def _worst_lots(desk: Desk, symbol: str) -> int:
+    """The larger of what long and short side could come to in an instrument, in lots."""
+    working = [order for order in desk.state.working.values() if order.instrument == symbol and not order.reduce_only]
+    held = desk.state.holdings[symbol].position.size_lots
+    buys = sum(order.remaining_lots for order in working if order.side is Side.BUY)
+    sells = sum(order.remaining_lots for order in working if order.side is Side.SELL)
+    return max(abs(held + buys), abs(held - sells))
+
+
+def portfolio_notional(desk: Desk, settings: LimitSettings, place: Place) -> str | None:
+    """All instruments of the run together, in money."""
+    notional = _portfolio_units(desk, place)
+    if not _adds_risk(place) or notional <= money_units(settings.portfolio_notional_max):
+        return None
+    return f"all positions would come to {money_text(notional)}, limit {settings.portfolio_notional_max}"
+
+
+def leverage(desk: Desk, settings: LimitSettings, place: Place) -> str | None:
+    """All resulting positions in money against the equity."""
+    notional = _portfolio_units(desk, place)
     equity = desk.equity_units()
     if not _adds_risk(place) or notional <= equity * settings.leverage_max:
         return None
@@ -209,9 +271,13 @@ LIMITS: dict[str, Rule] = {
     "known_price": known_price,
     "price_band": price_band,
     "fresh_data": fresh_data,
+    "user_stream": user_stream,
+    "reconciled": reconciled,
+    "doubts": doubts,
     "order_size": order_size,
     "position_units": position_units,
     "position_notional": position_notional,
+    "portfolio_notional": portfolio_notional,
     "leverage": leverage,
     "order_rate": order_rate,
     "dry_run": dry_run,

@@ -64,6 +64,41 @@ class FreshData:
         return "stale_data" if desk.state.counters.market_events else "no_data"
 
 
+class UserStream:
+    """The private stream of a live venue speaks. Half of this silence closes admission, a limit sees to that."""
+
+    name = "user_stream"
+
+    def deadline_ns(self, desk: Desk) -> int:
+        """When twice the allowed silence beyond its keep-alive is over."""
+        state = desk.state
+        if not state.needs_user_stream:
+            return NEVER_NS
+        silence_s = state.user_keepalive_s + 2 * desk.rules.account.user_stream_age_s_max
+        return state.user_seen_ns + silence_s * NS_PER_S
+
+    def bite(self, _: Desk) -> str:
+        """Blind to our own fills for too long."""
+        return "user_stream"
+
+
+class Doubts:
+    """Orders in doubt get their evidence in time."""
+
+    name = "doubts"
+
+    def deadline_ns(self, desk: Desk) -> int:
+        """When a storm of doubt has lasted too long."""
+        state = desk.state
+        if not state.storm_since_ns:
+            return NEVER_NS
+        return state.storm_since_ns + desk.rules.account.unknown_hold_s * NS_PER_S
+
+    def bite(self, _: Desk) -> str:
+        """Nobody knows what we have ordered."""
+        return "unknown_storm"
+
+
 class MaxTrades:
     """Enough trades were made."""
 
@@ -82,6 +117,6 @@ class MaxTrades:
         return "max_trades"
 
 
-def build_watchdogs(settings: WatchdogSettings) -> tuple[Duration | FreshData | MaxTrades, ...]:
+def build_watchdogs(settings: WatchdogSettings) -> tuple[Duration | FreshData | UserStream | Doubts | MaxTrades, ...]:
     """All watchdogs, in the order in which they bite."""
-    return (Duration(), FreshData(settings), MaxTrades(settings))
+    return (Duration(), FreshData(settings), UserStream(), Doubts(), MaxTrades(settings))

@@ -541,7 +541,8 @@ class PaperVenue:
         """Stamp an event no earlier than what the run has already seen, and let the machine answer it."""
         is_history = isinstance(event, MarketCandle) and event.is_history
         if event.ts_ns < floor_ns and not is_history:
-            event = msgspec.structs.replace(event, ts_ns=floor_ns)
+            late = {"end_ts_ns": event.end_ts_ns or event.ts_ns} if isinstance(event, MarketCandle) else {}
+            event = msgspec.structs.replace(event, ts_ns=floor_ns, **late)
         if type(event) in MARKET_TYPES:
             return [*self._machine.on_market(event), event]
         if isinstance(event, FeedGap):

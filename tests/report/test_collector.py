@@ -12,9 +12,10 @@ from agora.engine.ports import Effect
 from agora.engine.state import State
 from agora.journal.records import Record
 from agora.journal.replay import replay, subject_of
-from agora.report.collector import FILLS_KEPT, Collector, Tally
+from agora.report.collector import FILLS_KEPT, Collector
 from agora.report.series import POINTS_MAX
 from agora.report.summary import build
+from agora.report.tallies import Tally, by_symbol, by_trader
 from agora.risk.breakers import BreakerSettings
 from agora.risk.limits import LimitSettings
 from tests.report.builders import (
@@ -95,24 +96,25 @@ def test_sums_per_symbol_and_per_trader_are_those_of_the_desk() -> None:
     """Fills, fees, profit, funding and trades are each booked to one symbol and one trader."""
     run = busy_run()
     ledger, counters = run.desk.state.ledger, run.desk.state.counters
-    assert set(run.collector.symbols) == {"BTCUSDT", "ETHUSDT"}
-    assert set(run.collector.traders) == {"first", "second"}
-    for tallies in (run.collector.symbols.values(), run.collector.traders.values()):
+    assert set(by_symbol(run.desk)) == {"BTCUSDT", "ETHUSDT"}
+    assert set(by_trader(run.desk)) == {"first", "second"}
+    for tallies in (by_symbol(run.desk).values(), by_trader(run.desk).values()):
         assert sum(tally.realised_units for tally in tallies) == ledger.realised
+        assert not any(tally.unrealised_units for tally in tallies)
         assert sum(tally.fees_units for tally in tallies) == ledger.fees
         assert sum(tally.funding_units for tally in tallies) == ledger.funding != 0
         assert sum(tally.fills for tally in tallies) == counters.filled
         assert sum(tally.trades for tally in tallies) == counters.trades
         assert sum(tally.wins for tally in tallies) == counters.wins
     # Each trader of this run has a symbol of its own.
-    assert run.collector.traders["second"] == run.collector.symbols["ETHUSDT"]
-    assert run.collector.traders["second"].wins == 1
+    assert by_trader(run.desk)["second"] == by_symbol(run.desk)["ETHUSDT"]
+    assert by_trader(run.desk)["second"].wins == 1
 
 
 def test_a_trader_who_did_nothing_is_listed_with_zeros() -> None:
     """Silence is a result too."""
     run = SmallRun(Sequel({}, name="idle")).feed(wave(2))
-    assert run.collector.traders == {"idle": Tally()}
+    assert by_trader(run.desk) == {"idle": Tally()}
 
 
 def test_a_fill_told_twice_is_booked_once() -> None:
@@ -120,7 +122,7 @@ def test_a_fill_told_twice_is_booked_once() -> None:
     run = SmallRun(Sequel({1: (buy(20),)})).feed(wave(4))
     fill = next(event for _, event in run.journal if isinstance(event, OrderFilled))
     before = (
-        run.collector.symbols["BTCUSDT"],
+        by_symbol(run.desk)["BTCUSDT"],
         run.collector.slippage_units,
         len(run.collector.plots().fills),
     )
@@ -132,7 +134,7 @@ def test_a_fill_told_twice_is_booked_once() -> None:
             }
         )
     )
-    after = (run.collector.symbols["BTCUSDT"], run.collector.slippage_units, len(run.collector.plots().fills))
+    after = (by_symbol(run.desk)["BTCUSDT"], run.collector.slippage_units, len(run.collector.plots().fills))
     assert before == after
     assert run.desk.state.counters.duplicate_fills == 1
 

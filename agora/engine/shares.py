@@ -1,0 +1,108 @@
+"""Who of the traders has what: the run's position in an instrument is the sum of its traders' shares.
+
+Each fill is booked twice: into the net position, as the venue has it, and into the share of the trader whose order it
+was. What the venue did by itself (liquidation, an outside hand) reduces the shares in their order first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agora.domain.accounting import Position
+from agora.domain.instruments import Instrument
+from agora.engine.desk import Desk
+from agora.engine.state import Share, State
+
+# The trader that the venue's own executions are booked under where no share absorbs them.
+VENUE_TRADER = "venue"
+
+
+def open_shares(state: State) -> Iterator[tuple[str, str, int]]:
+    """(trader, symbol, signed lots) of every share that is not flat, in a fixed order."""
+    for trader in sorted(state.shares):
+        for symbol in sorted(state.shares[trader]):
+            lots = state.shares[trader][symbol].position.size_lots
+            if lots:
+                yield trader, symbol, lots
+
+
+def share_of(state: State, trader: str, symbol: str) -> Share:
+    """A trader's share, made on first use."""
+    return state.shares.setdefault(trader, {}).setdefault(symbol, Share(Position()))
+
+
+def book(desk: Desk, trader: str, symbol: str, *, size_lots: int, price_ticks: int, fee_units: int) -> None:
+    """Book a signed fill into the shares; the fee and the count go to the first of those it touches."""
+    instrument = desk.rules.instruments[symbol]
+    parts = [(trader, size_lots)] if trader != VENUE_TRADER else _absorbed(desk.state, symbol, size_lots)
+    for number, (owner, lots) in enumerate(parts):
+        share = share_of(desk.state, owner, symbol)
+        fee = fee_units if number == 0 else 0
+        share.fills += number == 0
+        _settle(desk, share, instrument, size_lots=lots, price_ticks=price_ticks, fee_units=fee)
+    total = sum(lots for _, name, lots in open_shares(desk.state) if name == symbol)
+    net = desk.state.holdings[symbol].position.size_lots
+    assert total == net, f"{symbol}: the shares hold {total} lots, the run {net}"
+
+
+def _absorbed(state: State, symbol: str, size_lots: int) -> list[tuple[str, int]]:
+    """How a fill of the venue's own falls on the shares: those on the other side first, the rest is the venue's."""
+    parts = []
+    left = size_lots
+    for trader, name, lots in list(open_shares(state)):
+        if name != symbol or lots * left >= 0:
+            continue
+        part = max(left, -lots) if left < 0 else min(left, -lots)
+        parts.append((trader, part))
+        left -= part
+    if left or not parts:
+        parts.append((VENUE_TRADER, left))
+    return parts
+
+
+def _settle(
+    desk: Desk, share: Share, instrument: Instrument, *, size_lots: int, price_ticks: int, fee_units: int
+) -> None:
+    before_lots = share.position.size_lots
+    realised = share.position.apply(instrument, size_lots=size_lots, price_ticks=price_ticks)
+    share.realised_units += realised
+    share.fees_units += fee_units
+    share.trade_net_units += realised - fee_units
+    # A fill through zero ends one trade and begins the next.
+    if before_lots and share.position.size_lots * before_lots <= 0:
+        _close_trade(desk, share)
+
+
+def _close_trade(desk: Desk, share: Share) -> None:
+    """A share went flat or changed sides: one trade is complete, won or lost after fees and funding."""
+    counters = desk.state.counters
+    is_won = share.trade_net_units > 0
+    share.trades += 1
+    share.wins += is_won
+    share.trade_net_units = 0
+    counters.trades += 1
+    counters.wins += is_won
+    counters.losing_streak = 0 if is_won else counters.losing_streak + 1
+
+
+def fund(state: State, symbol: str, amount_units: int) -> None:
+    """Spread funding over the shares by their size, rounded down; what rounding leaves is the last one's."""
+    holders = [(trader, lots) for trader, name, lots in open_shares(state) if name == symbol]
+    gross = sum(abs(lots) for _, lots in holders)
+    left = amount_units
+    for trader, lots in holders[:-1]:
+        part = amount_units * abs(lots) // gross
+        _fund_share(share_of(state, trader, symbol), part)
+        left -= part
+    _fund_share(share_of(state, holders[-1][0] if holders else _last_owner(state, symbol), symbol), left)
+
+
+def _last_owner(state: State, symbol: str) -> str:
+    """Funding may be told after its position is closed: it belongs to a trader of that instrument, if there is one."""
+    owners = [trader for trader in sorted(state.shares) if symbol in state.shares[trader]]
+    return owners[0] if owners else VENUE_TRADER
+
+
+def _fund_share(share: Share, units: int) -> None:
+    share.funding_units += units
+    share.trade_net_units += units
