@@ -65,12 +65,17 @@ class BitunixSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 3
     look_s_min: Annotated[float, Meta(gt=0, le=60, description="first pause between two looks at an order, s")] = 0.25
     look_s_max: Annotated[float, Meta(gt=0, le=60, description="longest pause between two looks at an order, s")] = 5.0
-    looks_at_once_max: Annotated[int, Meta(ge=1, le=10, description="orders looked at at one time")] = 2
+    cancel_again_s: Annotated[
+        float, Meta(gt=0, le=60, description="a cancel that the venue has not carried out is sent again, s")
+    ] = 2.0
     stop_price: Annotated[
         str, Meta(pattern="^(MARK_PRICE|LAST_PRICE)$", description="what triggers a stop: MARK_PRICE or LAST_PRICE")
     ] = "LAST_PRICE"
 
     # What is held.
+    start_s_max: Annotated[
+        float, Meta(gt=0, le=600, description="longest wait for the venue at a start; then it is given up, s")
+    ] = 60.0
     account_rounds_max: Annotated[
         int, Meta(ge=1, le=100, description="reads of the account until nothing new happens meanwhile")
     ] = 20
