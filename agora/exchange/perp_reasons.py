@@ -34,6 +34,7 @@ class PerpReason(StrEnum):
     REDUCE_ONLY_NO_POSITION = "reduce_only_no_position"
     REDUCE_ONLY_SAME_DIRECTION = "reduce_only_same_direction"
     TRADING_HALTED = "trading_halted"
+    POST_ONLY_MODE = "post_only_mode"
     TPSL_MISSING = "tpsl_missing"
     TPSL_EXISTS = "tpsl_exists"
     TPSL_TOO_LARGE = "tpsl_too_large"
@@ -53,7 +54,6 @@ class PerpReason(StrEnum):
     # Why an accepted order or row ended.
     REQUESTED = "requested"
     POST_ONLY_WOULD_CROSS = "post_only_would_cross"
-    POST_ONLY_MODE = "post_only_mode"
     IOC_REMAINDER = "ioc_remainder"
     FOK_NOT_FILLABLE = "fok_not_fillable"
     NO_LIQUIDITY = "no_liquidity"
@@ -104,6 +104,7 @@ VENUE_CODES: Mapping[PerpReason, tuple[int, str]] = MappingProxyType(
             "Order failed. A [Reduce-only] order can not be in the same direction as the open position",
         ),
         _R.TRADING_HALTED: (20012, "This futures does not allow trading"),
+        _R.POST_ONLY_MODE: (20012, "This futures does not allow trading"),
         _R.TPSL_MISSING: (30006, "Please select TP or SL"),
         _R.TPSL_EXISTS: (10002, "Parameter Error"),
         _R.TPSL_TOO_LARGE: (30038, "TP/SL amount must be less than the size of the position."),
@@ -125,5 +126,5 @@ VENUE_CODES: Mapping[PerpReason, tuple[int, str]] = MappingProxyType(
 
 
 def venue_code(reason: PerpReason) -> tuple[int, str]:
-    """Code and message that the venue answers a refusal with; reasons that end accepted orders have none (`KeyError`)."""
+    """Code and message of a refusal. Raises `KeyError` for a reason that only ends accepted orders."""
     return VENUE_CODES[reason]

@@ -337,6 +337,15 @@ class FundingSettled(msgspec.Struct, frozen=True, kw_only=True):
     rounding_units: int
 
 
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """What the exchange itself holds: fees collected, the insurance wallet, what funding leaves by rounding."""
+
+    deposits_units: int
+    fees_units: int
+    funding_pot_units: int
+    insurance_units: int
+
+
 class OrderChanged(msgspec.Struct, frozen=True):
     """An order was created, traded, was modified or ended."""
 

@@ -1,0 +1,131 @@
+"""Take-profit and stop-loss rows: kept, woken by fills, hit by prices, ended with their position.
+
+A hit row only waits here; what its order does to the book is the business of `perp_triggers`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from agora.exchange.perp_accounts import PerpAccount
+from agora.exchange.perp_checks import price_by
+from agora.exchange.perp_margin import leverage_of
+from agora.exchange.perp_records import (
+    ChangeEvent,
+    PerpOrder,
+    PositionSide,
+    TpslChanged,
+    TpslKind,
+    TpslRow,
+    TpslStatus,
+    TriggerBy,
+    TriggerLeg,
+)
+from agora.exchange.perp_state import Market, PerpState
+
+
+class TpslRows:
+    """All rows of an exchange. `hits` are rows whose price has come, in order, with the leg that it was."""
+
+    def __init__(self, state: PerpState) -> None:
+        self._state = state
+        self.hits: dict[int, TriggerLeg] = {}
+
+    def live_in(self, account: PerpAccount, symbol: str | None = None) -> list[TpslRow]:
+        """The rows of an account that wait, oldest first."""
+        markets = self._state.markets.values() if symbol is None else (self._state.markets[symbol],)
+        ids = sorted(row_id for market in markets for row_id, owner in market.tpsl.items() if owner == account.number)
+        return [account.tpsl[row_id] for row_id in ids]
+
+    def create(
+        self,
+        account: PerpAccount,
+        *,
+        side: PositionSide,
+        legs: tuple[TriggerLeg | None, TriggerLeg | None],
+        place: tuple[str, int],
+        kind: TpslKind,
+    ) -> TpslRow:
+        """Add a row for a position (`place`: symbol and position id)."""
+        symbol, position_id = place
+        state, market = self._state, self._state.markets[symbol]
+        row = TpslRow(
+            tpsl_id=state.next_id(),
+            account=account.number,
+            symbol=symbol,
+            position_id=position_id,
+            side=side,
+            kind=kind,
+            status=TpslStatus.NEW,
+            tp=legs[0],
+            sl=legs[1],
+            position_mode=account.position_mode,
+            leverage=leverage_of(account, market),
+            created_ns=state.now_ns,
+            changed_ns=state.now_ns,
+        )
+        market.tpsl[row.tpsl_id] = account.number
+        self.keep(row, ChangeEvent.CREATE)
+        return row
+
+    def keep(self, row: TpslRow, event: ChangeEvent) -> None:
+        """Remember a row and tell its change."""
+        row = msgspec.structs.replace(row, changed_ns=self._state.now_ns)
+        self._state.account(row.account).keep_tpsl(row)
+        self._state.tell(TpslChanged(self._state.now_ns, event, row))
+
+    def end(self, row: TpslRow, status: TpslStatus, **known: object) -> None:
+        """End a row."""
+        self._state.markets[row.symbol].tpsl.pop(row.tpsl_id, None)
+        self.hits.pop(row.tpsl_id, None)
+        self.keep(msgspec.structs.replace(row, status=status, **known), ChangeEvent.CLOSE)
+
+    def end_of(self, account: PerpAccount, *, symbol: str, position_id: int) -> None:
+        """End the rows of a position that has closed."""
+        for row in self.live_in(account, symbol):
+            if row.position_id == position_id:
+                self.end(row, TpslStatus.SYSTEM_CANCELED)
+
+    def wake(self, account: PerpAccount, order: PerpOrder, *, position_id: int, lots: int) -> int:
+        """Let the triggers of an order work for what it has just opened; return the id of their row."""
+        row = account.tpsl.get(order.tpsl_id)
+        if row is not None and row.status is TpslStatus.NEW and row.position_id == position_id:
+            tp, sl = (_enlarged(leg, lots) for leg in (row.tp, row.sl))
+            self.keep(msgspec.structs.replace(row, tp=tp, sl=sl), ChangeEvent.UPDATE)
+            return row.tpsl_id
+        legs = (_enlarged(order.tp, lots, is_new=True), _enlarged(order.sl, lots, is_new=True))
+        side = PositionSide.LONG if order.side > 0 else PositionSide.SHORT
+        row = self.create(account, side=side, legs=legs, place=(order.symbol, position_id), kind=TpslKind.FIXED)
+        row = msgspec.structs.replace(row, order_id=order.order_id)
+        account.keep_tpsl(row)
+        market = self._state.markets[order.symbol]
+        for by in TriggerBy:
+            self.note_price(market, by, price_by(market, by))
+        return row.tpsl_id
+
+    def note_price(self, market: Market, by: TriggerBy, price_ticks: int) -> None:
+        """Find the rows that a price hits."""
+        for row_id, owner in market.tpsl.items():
+            if row_id not in self.hits:
+                row = self._state.accounts[owner].tpsl[row_id]
+                leg = _leg_hit(row, by, price_ticks)
+                if leg is not None:
+                    self.hits[row_id] = leg
+
+
+def _leg_hit(row: TpslRow, by: TriggerBy, price_ticks: int) -> TriggerLeg | None:
+    """The leg that a price fires; the stop-loss where both would."""
+    for leg, is_tp in ((row.sl, False), (row.tp, True)):
+        if leg is None or leg.by is not by:
+            continue
+        fires_above = (row.side is PositionSide.LONG) == is_tp
+        if price_ticks >= leg.price_ticks if fires_above else price_ticks <= leg.price_ticks:
+            return leg
+    return None
+
+
+def _enlarged(leg: TriggerLeg | None, lots: int, *, is_new: bool = False) -> TriggerLeg | None:
+    """A leg for so many lots more."""
+    if leg is None:
+        return None
+    return msgspec.structs.replace(leg, size_lots=lots if is_new else leg.size_lots + lots)
