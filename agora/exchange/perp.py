@@ -185,16 +185,16 @@ class PerpExchange:
         self, account: int, position_id: int, *, tp: TriggerLeg | None, sl: TriggerLeg | None
     ) -> TpslRow | PerpReason:
         """Add a row of fixed sizes to a position."""
-        return self._place_tpsl(account, position_id, (tp, sl), TpslKind.FIXED)
+        return self._place_tpsl(account, position_id, legs=(tp, sl), kind=TpslKind.FIXED)
 
     def place_position_tpsl(
         self, account: int, position_id: int, *, tp: TriggerLeg | None, sl: TriggerLeg | None
     ) -> TpslRow | PerpReason:
         """Add the one row that closes whatever the position holds when it fires."""
-        return self._place_tpsl(account, position_id, (tp, sl), TpslKind.POSITION)
+        return self._place_tpsl(account, position_id, legs=(tp, sl), kind=TpslKind.POSITION)
 
     def _place_tpsl(
-        self, account: int, position_id: int, legs: tuple[TriggerLeg | None, TriggerLeg | None], kind: TpslKind
+        self, account: int, position_id: int, *, legs: tuple[TriggerLeg | None, TriggerLeg | None], kind: TpslKind
     ) -> TpslRow | PerpReason:
         return self._triggers.place(self._state.account(account), position_id, legs=legs, kind=kind)
 

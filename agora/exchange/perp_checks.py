@@ -86,9 +86,13 @@ def mode_refusal(market: Market, request: PerpRequest) -> PerpReason:
     """Whether the symbol takes such an order at present."""
     if market.mode in {TradingMode.STOP, TradingMode.CANCEL_ONLY}:
         return PerpReason.TRADING_HALTED
-    if market.mode is TradingMode.POST_ONLY and request.effect is not Effect.POST_ONLY:
+    if market.mode is TradingMode.POST_ONLY and not _is_post_only(request):
         return PerpReason.POST_ONLY_MODE
     return PerpReason.NONE
+
+
+def _is_post_only(request: PerpRequest) -> bool:
+    return request.type is PerpType.LIMIT and request.effect is Effect.POST_ONLY
 
 
 def reduce_refusal(account: PerpAccount, symbol: str, action: Action) -> PerpReason:

@@ -20,7 +20,6 @@ from agora.exchange.perp_records import (
     Effect,
     OrderSource,
     PerpTrade,
-    PerpType,
     PublicTrade,
     TradeMade,
     TriggerBy,
@@ -48,7 +47,6 @@ class Incoming(msgspec.Struct, kw_only=True, gc=False):
     order_id: int
     account: int
     side: Side
-    type: PerpType
     effect: Effect
     price_ticks: int
     open_lots: int
@@ -69,11 +67,6 @@ class Crossing:
         """Let an order trade and rest; trim what its trades leave too large."""
         account = self._state.accounts[incoming.account]
         order = account.orders.get(incoming.order_id)
-        if order is not None and order.reduce_only:
-            closable = abs(account.lots_in(market.symbol, order.position_side))
-            if closable < incoming.open_lots:
-                incoming.open_lots = closable
-                account.keep_order(msgspec.structs.replace(order, open_lots=closable))
         if market.reducers and incoming.effect is not Effect.POST_ONLY and self._turns_somebody(market, incoming.side):
             self._take_one_by_one(market, incoming)
         if incoming.open_lots and not incoming.end:
@@ -89,7 +82,7 @@ class Crossing:
         tif = matching.GTD if incoming.expire_ts_ns else matching.GTC
         if effect is Effect.FOK:
             tif = matching.FOK
-        elif effect is Effect.IOC or incoming.type is PerpType.MARKET:
+        elif effect is Effect.IOC:
             tif = matching.IOC
         count = matching.submit(
             market.book.words,
@@ -229,6 +222,7 @@ class Crossing:
             fill, slot=order.position_side, is_liquidation=order.source is OrderSource.LIQUIDATION
         )
         filled = apply_fill(state, account, market=market, fill=fill)
+        assert not (order.reduce_only and filled.opened_lots), f"order {order.order_id} only reduces, opened {filled}"
         state.touched[account.number] = None
         trade = PerpTrade(
             trade_id=fill.trade_id,
@@ -259,5 +253,4 @@ class Crossing:
         if filled.closed_id:
             self._rows.end_of(account, symbol=market.symbol, position_id=filled.closed_id)
         if filled.opened_lots and (order.tp is not None or order.sl is not None):
-            row_id = self._rows.wake(account, order, position_id=filled.opened_id, lots=filled.opened_lots)
-            account.keep_order(msgspec.structs.replace(account.orders[order.order_id], tpsl_id=row_id))
+            self._rows.wake(account, order, position_id=filled.opened_id, lots=filled.opened_lots)

@@ -17,6 +17,7 @@ from agora.exchange.perp_positions import Fill
 from agora.exchange.perp_reasons import PerpReason
 from agora.exchange.perp_records import (
     ChangeEvent,
+    Effect,
     OrderSource,
     PerpOrder,
     PerpRequest,
@@ -101,13 +102,13 @@ class Orders:
         )
 
     def _incoming(self, account: PerpAccount, request: PerpRequest, *, side: Side) -> Incoming:
+        is_limit = request.type is PerpType.LIMIT
         return Incoming(
             order_id=self._state.next_id(),
             account=account.number,
             side=side,
-            type=request.type,
-            effect=request.effect,
-            price_ticks=request.price_ticks if request.type is PerpType.LIMIT else 0,
+            effect=request.effect if is_limit or request.effect is Effect.FOK else Effect.IOC,
+            price_ticks=request.price_ticks if is_limit else 0,
             open_lots=request.size_lots,
             expire_ts_ns=request.expire_ts_ns,
         )
@@ -126,6 +127,9 @@ class Orders:
         """Keep a new order and tell it."""
         market = self._state.markets[request.symbol]
         incoming = self._incoming(account, request, side=action.side)
+        if action.reduce_only:
+            closable = abs(account.lots_in(market.symbol, action.slot))
+            incoming.open_lots = min(incoming.open_lots, closable)
         order = PerpOrder(
             order_id=incoming.order_id,
             account=account.number,
@@ -141,7 +145,7 @@ class Orders:
             position_side=action.slot,
             position_mode=account.position_mode,
             leverage=leverage_of(account, market),
-            open_lots=request.size_lots,
+            open_lots=incoming.open_lots,
             created_ns=self._state.now_ns,
             changed_ns=self._state.now_ns,
             source=source,
@@ -211,6 +215,8 @@ class Orders:
             return reason
         market = self._state.markets[order.symbol]
         lots = size_lots - order.filled_lots
+        if order.reduce_only:
+            lots = min(lots, abs(account.lots_in(market.symbol, order.position_side)))
         self._state.touched[account.number] = None
         changed = msgspec.structs.replace(
             order, price_ticks=price_ticks, size_lots=size_lots, open_lots=lots, changed_ns=self._state.now_ns
@@ -226,7 +232,6 @@ class Orders:
             order_id=order_id,
             account=account.number,
             side=order.side,
-            type=order.type,
             effect=order.effect,
             price_ticks=price_ticks,
             open_lots=lots,

@@ -165,8 +165,9 @@ class PerpRequest(msgspec.Struct, frozen=True, kw_only=True):
 class PerpOrder(msgspec.Struct, frozen=True, kw_only=True):
     """An order and what became of it so far. `side` is the actual action; `position_side` is None in one-way mode.
 
-    `open_lots` rests in the book; `cost_units` is the exact money its fills were done for. A refused request has
-    order id 0, REJECTED and its reason; `reason` also says why an order ended unfilled.
+    `open_lots` may still trade (of a reduce-only order no more than its position holds); `cost_units` is the exact
+    money its fills were done for. A refused request has order id 0, REJECTED and its reason; `reason` also says why
+    an order ended unfilled.
     """
 
     order_id: int
@@ -195,7 +196,6 @@ class PerpOrder(msgspec.Struct, frozen=True, kw_only=True):
     source: OrderSource = OrderSource.API
     tp: TriggerLeg | None = None
     sl: TriggerLeg | None = None
-    tpsl_id: int = 0
 
     @property
     def is_open(self) -> bool:

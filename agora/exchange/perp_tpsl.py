@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from agora.domain.orders import Side
 from agora.exchange.perp_accounts import PerpAccount
 from agora.exchange.perp_checks import price_by
 from agora.exchange.perp_margin import leverage_of
@@ -30,6 +31,7 @@ class TpslRows:
     def __init__(self, state: PerpState) -> None:
         self._state = state
         self.hits: dict[int, TriggerLeg] = {}
+        self._woken: dict[int, int] = {}  # order to the live row that its fills enlarge
 
     def live_in(self, account: PerpAccount, symbol: str | None = None) -> list[TpslRow]:
         """The rows of an account that wait, oldest first."""
@@ -44,9 +46,10 @@ class TpslRows:
         side: PositionSide,
         legs: tuple[TriggerLeg | None, TriggerLeg | None],
         place: tuple[str, int],
-        kind: TpslKind,
+        is_whole: bool = False,
+        order_id: int = 0,
     ) -> TpslRow:
-        """Add a row for a position (`place`: symbol and position id)."""
+        """Add a row for a position (`place`: symbol and position id), of fixed size when an order's fills wake it."""
         symbol, position_id = place
         state, market = self._state, self._state.markets[symbol]
         row = TpslRow(
@@ -55,7 +58,7 @@ class TpslRows:
             symbol=symbol,
             position_id=position_id,
             side=side,
-            kind=kind,
+            kind=TpslKind.POSITION if is_whole else TpslKind.FIXED,
             status=TpslStatus.NEW,
             tp=legs[0],
             sl=legs[1],
@@ -63,6 +66,7 @@ class TpslRows:
             leverage=leverage_of(account, market),
             created_ns=state.now_ns,
             changed_ns=state.now_ns,
+            order_id=order_id,
         )
         market.tpsl[row.tpsl_id] = account.number
         self.keep(row, ChangeEvent.CREATE)
@@ -78,6 +82,7 @@ class TpslRows:
         """End a row."""
         self._state.markets[row.symbol].tpsl.pop(row.tpsl_id, None)
         self.hits.pop(row.tpsl_id, None)
+        self._woken.pop(row.order_id, None)
         self.keep(msgspec.structs.replace(row, status=status, **known), ChangeEvent.CLOSE)
 
     def end_of(self, account: PerpAccount, *, symbol: str, position_id: int) -> None:
@@ -86,22 +91,20 @@ class TpslRows:
             if row.position_id == position_id:
                 self.end(row, TpslStatus.SYSTEM_CANCELED)
 
-    def wake(self, account: PerpAccount, order: PerpOrder, *, position_id: int, lots: int) -> int:
-        """Let the triggers of an order work for what it has just opened; return the id of their row."""
-        row = account.tpsl.get(order.tpsl_id)
-        if row is not None and row.status is TpslStatus.NEW and row.position_id == position_id:
+    def wake(self, account: PerpAccount, order: PerpOrder, *, position_id: int, lots: int) -> None:
+        """Let the triggers of an order work for what it has just opened."""
+        row = account.tpsl.get(self._woken.get(order.order_id, 0))
+        if row is not None and row.position_id == position_id:
             tp, sl = (_enlarged(leg, lots) for leg in (row.tp, row.sl))
             self.keep(msgspec.structs.replace(row, tp=tp, sl=sl), ChangeEvent.UPDATE)
-            return row.tpsl_id
+            return
         legs = (_enlarged(order.tp, lots, is_new=True), _enlarged(order.sl, lots, is_new=True))
-        side = PositionSide.LONG if order.side > 0 else PositionSide.SHORT
-        row = self.create(account, side=side, legs=legs, place=(order.symbol, position_id), kind=TpslKind.FIXED)
-        row = msgspec.structs.replace(row, order_id=order.order_id)
-        account.keep_tpsl(row)
+        side = PositionSide.LONG if order.side is Side.BUY else PositionSide.SHORT
+        row = self.create(account, side=side, legs=legs, place=(order.symbol, position_id), order_id=order.order_id)
+        self._woken[order.order_id] = row.tpsl_id
         market = self._state.markets[order.symbol]
         for by in TriggerBy:
             self.note_price(market, by, price_by(market, by))
-        return row.tpsl_id
 
     def note_price(self, market: Market, by: TriggerBy, price_ticks: int) -> None:
         """Find the rows that a price hits."""

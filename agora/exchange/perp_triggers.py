@@ -52,7 +52,8 @@ class Triggers:
         if reason is not PerpReason.NONE:
             return reason
         place = (position.symbol, position_id)
-        return self._rows.create(account, side=position.side, legs=legs, place=place, kind=kind)
+        is_whole = kind is TpslKind.POSITION
+        return self._rows.create(account, side=position.side, legs=legs, place=place, is_whole=is_whole)
 
     def modify(self, account: PerpAccount, tpsl_id: int, *, legs: Legs) -> PerpReason:
         """Give a row other legs; None keeps the leg that is there."""
