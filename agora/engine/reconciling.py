@@ -31,7 +31,7 @@ def on_user_connected(desk: Desk, event: UserConnected) -> None:
     """A fresh private stream: what happened before it is unknown until the venue has been asked."""
     state = desk.state
     state.counters.user_connections += 1
-    state.user_seen_ns = event.ts_ns
+    state.user_seen_ns = state.user_connected_ns = event.ts_ns
     state.user_keepalive_s = event.keepalive_s
     state.is_reconciled = False
     if state.phase is not Phase.ENDED:
@@ -80,7 +80,9 @@ def on_reconcile(desk: Desk, event: Reconcile) -> None:
     if state.storm_since_ns and not doubtful(state):
         state.storm_since_ns = 0
     if not differences:
-        state.is_reconciled = True
+        # An answer to a question from before the stream was fresh proves nothing of what came between.
+        is_new = not event.asked_ts_ns or event.asked_ts_ns >= state.user_connected_ns
+        state.is_reconciled = state.is_reconciled or is_new
         state.desync_since_ns, state.desync_keys = 0, ()
     elif not state.needs_user_stream:
         _end_in_desync(desk, differences)  # the venue is in our process: nothing can be under way

@@ -172,6 +172,7 @@ class State(msgspec.Struct, kw_only=True):
     counters: Counters = msgspec.field(default_factory=Counters)
     needs_user_stream: bool = False
     is_reconciled: bool = True
+    user_connected_ns: int = 0
     user_seen_ns: int = 0
     user_keepalive_s: int = 0
     reconcile_due_ns: int = NEVER_NS
