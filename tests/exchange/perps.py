@@ -25,7 +25,7 @@ def tier(end: int, leverage: int, maintenance_ppm: int) -> PerpTier:
 
 
 def perp_listing(
-    symbol: str = BTC, *, maker: int = 0, taker: int = 0, lots_max: int = 10**7, **terms: Any
+    symbol: str = BTC, *, maker: int = 0, taker: int = 0, lots_min: int = 1, lots_max: int = 10**7, **terms: Any
 ) -> PerpListing:
     """A contract without fees unless told."""
     instrument = Instrument(
@@ -34,6 +34,7 @@ def perp_listing(
         quote="USDT",
         tick_size="0.1",
         lot_size="0.001",
+        lots_min=lots_min,
         lots_max=lots_max,
         maker_fee_ppm=maker,
         taker_fee_ppm=taker,
