@@ -5,6 +5,8 @@ A hit row only waits here; what its order does to the book is the business of `p
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from agora.domain.orders import Side
@@ -24,6 +26,16 @@ from agora.exchange.perp_records import (
 )
 from agora.exchange.perp_state import Market, PerpState
 
+Legs = tuple[TriggerLeg | None, TriggerLeg | None]  # take-profit, stop-loss
+
+
+class Place(NamedTuple):
+    """The position that a row belongs to."""
+
+    symbol: str
+    position_id: int
+    side: PositionSide
+
 
 class TpslRows:
     """All rows of an exchange. `hits` are rows whose price has come, in order, with the leg that it was."""
@@ -40,24 +52,16 @@ class TpslRows:
         return [account.tpsl[row_id] for row_id in ids]
 
     def create(
-        self,
-        account: PerpAccount,
-        *,
-        side: PositionSide,
-        legs: tuple[TriggerLeg | None, TriggerLeg | None],
-        place: tuple[str, int],
-        is_whole: bool = False,
-        order_id: int = 0,
+        self, account: PerpAccount, place: Place, *, legs: Legs, is_whole: bool = False, order_id: int = 0
     ) -> TpslRow:
-        """Add a row for a position (`place`: symbol and position id), of fixed size when an order's fills wake it."""
-        symbol, position_id = place
-        state, market = self._state, self._state.markets[symbol]
+        """Add a row for a position: of fixed size, as those that an order's fills wake are, or for the whole."""
+        state, market = self._state, self._state.markets[place.symbol]
         row = TpslRow(
             tpsl_id=state.next_id(),
             account=account.number,
-            symbol=symbol,
-            position_id=position_id,
-            side=side,
+            symbol=place.symbol,
+            position_id=place.position_id,
+            side=place.side,
             kind=TpslKind.POSITION if is_whole else TpslKind.FIXED,
             status=TpslStatus.NEW,
             tp=legs[0],
@@ -100,7 +104,8 @@ class TpslRows:
             return
         legs = (_enlarged(order.tp, lots, is_new=True), _enlarged(order.sl, lots, is_new=True))
         side = PositionSide.LONG if order.side is Side.BUY else PositionSide.SHORT
-        row = self.create(account, side=side, legs=legs, place=(order.symbol, position_id), order_id=order.order_id)
+        place = Place(order.symbol, position_id, side)
+        row = self.create(account, place, legs=legs, order_id=order.order_id)
         self._woken[order.order_id] = row.tpsl_id
         market = self._state.markets[order.symbol]
         for by in TriggerBy:

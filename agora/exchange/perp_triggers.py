@@ -23,9 +23,7 @@ from agora.exchange.perp_records import (
     TriggerLeg,
 )
 from agora.exchange.perp_state import PerpState
-from agora.exchange.perp_tpsl import TpslRows
-
-Legs = tuple[TriggerLeg | None, TriggerLeg | None]  # take-profit, stop-loss
+from agora.exchange.perp_tpsl import Legs, Place, TpslRows
 
 
 class Triggers:
@@ -51,9 +49,9 @@ class Triggers:
         reason = self._refusal(position, legs, kind)
         if reason is not PerpReason.NONE:
             return reason
-        place = (position.symbol, position_id)
+        place = Place(position.symbol, position_id, position.side)
         is_whole = kind is TpslKind.POSITION
-        return self._rows.create(account, side=position.side, legs=legs, place=place, is_whole=is_whole)
+        return self._rows.create(account, place, legs=legs, is_whole=is_whole)
 
     def modify(self, account: PerpAccount, tpsl_id: int, *, legs: Legs) -> PerpReason:
         """Give a row other legs; None keeps the leg that is there."""

@@ -113,10 +113,10 @@ def test_settings_wait_for_open_orders_and_positions() -> None:
     assert exchange.set_position_mode(account, PositionMode.ONE_WAY) is PerpReason.NONE
     exchange.cancel(account, order.order_id)
     assert exchange.set_leverage(account, BTC, 5) is PerpReason.NONE
-    assert exchange.set_leverage(account, "XXX", 5) is PerpReason.UNKNOWN_SYMBOL
+    assert exchange.set_leverage(account, "DOGEUSDT", 5) is PerpReason.UNKNOWN_SYMBOL
     assert exchange.set_margin_mode(account, BTC, MarginMode.ISOLATION) is PerpReason.ISOLATION_NOT_OFFERED
     assert exchange.set_margin_mode(account, BTC, MarginMode.CROSS) is PerpReason.NONE
-    assert exchange.set_margin_mode(account, "XXX", MarginMode.CROSS) is PerpReason.UNKNOWN_SYMBOL
+    assert exchange.set_margin_mode(account, "DOGEUSDT", MarginMode.CROSS) is PerpReason.UNKNOWN_SYMBOL
     buy(exchange, account, 1)
     assert exchange.set_position_mode(account, PositionMode.HEDGE) is PerpReason.POSITION_OR_ORDERS
 
@@ -327,4 +327,4 @@ def test_symbols_share_one_wallet() -> None:
     assert not buy(exchange, account, 90, PRICE - 9).is_refused
     assert buy(exchange, account, 20, PRICE - 9, ETH).reason is PerpReason.INSUFFICIENT_BALANCE
     with pytest.raises(KeyError, match="listed: BTCUSDT, ETHUSDT"):
-        exchange.depth("XXX", 5)
+        exchange.depth("DOGEUSDT", 5)

@@ -36,7 +36,7 @@ def market(**terms: Any) -> tuple[PerpExchange, int]:
 
 
 REFUSALS = {
-    "unknown symbol": (request(BUY, 1, PRICE, "XXX"), PerpReason.UNKNOWN_SYMBOL, 20001),
+    "unknown symbol": (request(BUY, 1, PRICE, "DOGEUSDT"), PerpReason.UNKNOWN_SYMBOL, 20001),
     "size zero": (request(BUY, 0, PRICE), PerpReason.TOO_SMALL, 30017),
     "below the smallest size": (request(BUY, 1, PRICE), PerpReason.TOO_SMALL, 30017),
     "above the largest size": (request(BUY, 5_001, PRICE), PerpReason.TOO_LARGE, 30013),
