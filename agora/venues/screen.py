@@ -22,6 +22,8 @@ from agora.domain.events import (
 )
 from agora.domain.numbers import NS_PER_S
 
+MARK_PERCENT = 5  # how far a market strays from its own mark price; further, one of the two is wrong
+MARK_AGE_NS = 5 * NS_PER_S  # an older mark price says nothing about the present
 JUMP_PERCENT = 20  # no minute of the recordings moves more than 4 %; five times that is a fault until confirmed
 AGREE_PERCENT = 1  # prices that confirm a jump lie within the noise of one second of each other
 CONFIRMATIONS = 3  # two equal faults in a row were seen in feeds, three were not
@@ -41,16 +43,22 @@ class Reason(StrEnum):
     ABSURD_TIME = "absurd_time"
     BELOW_LOT = "below_lot"
     CROSSED = "crossed"
+    DISAGREES = "disagrees"
     DUPLICATE = "duplicate"
+    EMPTY = "empty"
+    FUTURE = "future"
     NOT_FINITE = "not_finite"
     NOT_MARKET = "not_market"
     NOT_POSITIVE = "not_positive"
+    OFF_MARK = "off_mark"
     OFF_TICK = "off_tick"
     OHLC = "ohlc"
     OTHER_SYMBOL = "other_symbol"
     OUT_OF_ORDER = "out_of_order"
     OVERLAP_DIFFERS = "overlap_differs"
     PREMATURE_END = "premature_end"
+    REFUSED = "refused"
+    STALE = "stale"
     TIME_MISMATCH = "time_mismatch"
     TOO_LARGE = "too_large"
     TOO_LONG = "too_long"
@@ -67,6 +75,15 @@ class _LastGood(msgspec.Struct, gc=False):
     price_ticks: int = 0
     candidate_ticks: int = 0
     candidates: int = 0
+    mark_ticks: int = 0
+    mark_ts_ns: int = 0
+
+    def is_off_mark(self, price_ticks: int, ts_ns: int) -> bool:
+        """Whether a mark price that is fresh contradicts the price. Without one there is nothing to contradict."""
+        mark = self.mark_ticks
+        if not mark or ts_ns - self.mark_ts_ns > MARK_AGE_NS:
+            return False
+        return abs(price_ticks - mark) * 100 > mark * MARK_PERCENT
 
     def is_absurd(self, price_ticks: int) -> bool:
         """Whether the price is too far from the last good one and not yet confirmed."""
@@ -86,12 +103,25 @@ class _LastGood(msgspec.Struct, gc=False):
 
 
 class Screen:
-    """Judges each market event against the last good one of its instrument."""
+    """Judges each market event against the last good one of its instrument, and against its mark where one is told."""
 
-    __slots__ = ("_last_good",)
+    __slots__ = ("_last_good", "_last_marks")
 
     def __init__(self) -> None:
         self._last_good: dict[str, _LastGood] = {}
+        self._last_marks: dict[str, _LastGood] = {}
+
+    def mark(self, instrument: str, price_ticks: int, *, ts_ns: int) -> str | None:
+        """Why a mark price must be dropped, or None when it is good: market data are held against it from now on."""
+        if price_ticks <= 0:
+            return Reason.NOT_POSITIVE
+        if price_ticks > STEPS_MAX:
+            return Reason.TOO_LARGE
+        if self._last_marks.setdefault(instrument, _LastGood()).is_absurd(price_ticks):
+            return Reason.ABSURD_JUMP
+        last = self._last_good.setdefault(instrument, _LastGood())
+        last.mark_ticks, last.mark_ts_ns = price_ticks, ts_ns
+        return None
 
     def judge(self, event: MarketEvent) -> str | None:
         """Why the event must be dropped, or None when it is good (and becomes the last good state)."""
@@ -103,6 +133,8 @@ class Screen:
         reason, price_ticks = _JUDGES[type(event)](event)
         if reason is not None:
             return reason
+        if price_ticks and last.is_off_mark(price_ticks, event.ts_ns):
+            return Reason.OFF_MARK
         if price_ticks and last.is_absurd(price_ticks):
             return Reason.ABSURD_JUMP
         last.ts_ns = event.ts_ns

@@ -36,6 +36,18 @@ class BitunixSettings(msgspec.Struct, frozen=True, kw_only=True):
     market_silence_s_max: Annotated[
         float, Meta(gt=0, le=600, description="a market socket without usable data for so long is dead, s")
     ] = 5.0
+    market_lag_s_max: Annotated[
+        float, Meta(gt=0, le=600, description="market data stamped longer ago are stale and dropped, s")
+    ] = 3.0
+    market_lead_s_max: Annotated[
+        float, Meta(gt=0, le=600, description="market data stamped further ahead are dropped; clocks differ by 1 s, s")
+    ] = 2.0
+    quote_repeat_s: Annotated[
+        float, Meta(gt=0, le=5, description="an unchanged market is told again so often, as a sign of life, s")
+    ] = 0.5
+    depth_levels: Annotated[
+        int, Meta(ge=0, le=15, description="levels of each side that are told; 0: only the best, as a quote")
+    ] = 15
     user_silence_s_max: Annotated[
         float,
         Meta(gt=0, le=600, description="an account socket silent for so long beyond its keep-alive is dead, s"),
