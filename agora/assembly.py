@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import platform
 import secrets
@@ -26,24 +27,31 @@ from agora.config import (
     load,
     load_config,
 )
-from agora.domain.errors import StartFault, UsageFault
+from agora.domain.errors import StartFault, Transient, UsageFault
 from agora.domain.events import MARKET_TYPES, Event, FeedConnected, RunStarted
 from agora.domain.instruments import Instrument, known_instrument
 from agora.domain.numbers import NS_PER_S, money_units
+from agora.engine.account_settings import AccountSettings
 from agora.engine.desk import Desk, Rules
-from agora.engine.ports import Clock, Trader
+from agora.engine.ports import Clock, Trader, Venue
 from agora.engine.state import State
 from agora.risk.breakers import BreakerSettings, build_breakers
 from agora.risk.limits import LimitSettings, build_limits
 from agora.risk.watchdogs import WatchdogSettings, build_watchdogs
+from agora.session.access import Access, hosts_of
 from agora.session.clock import ManualClock, PacedClock
 from agora.venues.local import LocalFeed, LocalMarket, live_events
 from agora.venues.paper import Feed, PaperMachine, PaperVenue
 from agora.venues.paper_settings import PaperSettings
 from agora.venues.recorded import RecordedFeed, RecordedSource, open_recording
+from agora.venues.remote import AbsentVenue, RemoteMachine
 
 # A market without end needs one: ten minutes, the length of `make run`.
 DURATION_MINUTES_DEFAULT = 10.0
+# A venue that does not answer three requests within this is not there.
+VENUE_SEEN_S_MAX = 5
+# A dozen requests of an account, at most ten a second, with room for one that is repeated.
+ACCOUNT_SEEN_S_MAX = 20
 TICK_INTERVAL_S_DEFAULT = 5
 
 
@@ -52,20 +60,32 @@ class Parts(msgspec.Struct, kw_only=True):
 
     config: Config
     desk: Desk
-    machine: PaperMachine
+    machine: PaperMachine | RemoteMachine
     instruments: dict[str, Instrument]
+    equity_units: int
     source: RecordedSource | None
     duration_ns: int
     start_ns: int | None
     is_paced: bool
     interval_s: int
+    access: Access | None = None
 
 
-def build_parts(config: Config, run_tag: str) -> Parts:
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a venue has told of itself before a run: `equity_units` is the wallet of the account that is traded on."""
+
+    access: Access
+    instruments: dict[str, Instrument]
+    equity_units: int | None = None
+
+
+def build_parts(config: Config, run_tag: str, seen: Seen | None = None) -> Parts:
     """Desk and paper machine of a run; opens the recording, if there is one, to learn its instruments."""
     run: RunSettings = config["run"]
     source = open_source(config)
-    if source is None:
+    if seen is not None:
+        instruments = seen.instruments
+    elif source is None:
         instruments = {symbol: _instrument(symbol) for symbol in run.symbol}
     else:
         wanted = set(run.symbol)
@@ -78,12 +98,21 @@ def build_parts(config: Config, run_tag: str) -> Parts:
         desk=build_desk(config, instruments, run_tag=run_tag, interval_s=interval_s),
         machine=build_machine(config, instruments),
         instruments=instruments,
+        equity_units=_equity_units(run, seen),
         source=source,
         duration_ns=int(duration_minutes * 60 * NS_PER_S),
         start_ns=None if source is None else source.first_ts_ns,
         is_paced=source is None or run.speed != "max",
         interval_s=interval_s,
+        access=None if seen is None else seen.access,
     )
+
+
+def _equity_units(run: RunSettings, seen: Seen | None) -> int:
+    """Starting money: what the account holds, or on paper what was asked for."""
+    if seen is None or seen.equity_units is None:
+        return money_units(run.equity)
+    return seen.equity_units
 
 
 def open_source(config: Config) -> RecordedSource | None:
@@ -120,10 +149,11 @@ def _interval_s(run: RunSettings, source: RecordedSource | None) -> int:
 
 def build_desk(config: Config, instruments: dict[str, Instrument], *, run_tag: str, interval_s: int) -> Desk:
     """An empty desk with the traders and limits of the settings."""
-    limits, breakers, watchdogs = (config.part("risk", part) for part in RISK_PARTS)
+    limits, breakers, watchdogs, account = (config.part("risk", part) for part in RISK_PARTS)
     assert isinstance(limits, LimitSettings)
     assert isinstance(breakers, BreakerSettings)
     assert isinstance(watchdogs, WatchdogSettings)
+    assert isinstance(account, AccountSettings)
     rules = Rules(
         run_tag=run_tag,
         instruments=instruments,
@@ -132,6 +162,7 @@ def build_desk(config: Config, instruments: dict[str, Instrument], *, run_tag: s
         checks=build_limits(limits),
         breakers=build_breakers(breakers),
         watchdogs=build_watchdogs(watchdogs),
+        account=account,
     )
     return Desk(State(), rules)
 
@@ -143,29 +174,167 @@ def build_trader(config: Config, name: str) -> Trader:
     return made
 
 
-def build_machine(config: Config, instruments: dict[str, Instrument]) -> PaperMachine:
-    """The paper exchange of the settings."""
+def build_machine(config: Config, instruments: dict[str, Instrument]) -> PaperMachine | RemoteMachine:
+    """The paper exchange of the settings, or the knowledge that there is a venue elsewhere."""
     run: RunSettings = config["run"]
+    if run.is_live:
+        return RemoteMachine()
     return PaperMachine(instruments, config["paper"], seed=run.seed, equity_units=money_units(run.equity))
+
+
+# Of Bitunix. Its modules, and the library below them, are loaded by runs that go there, not by all the others.
+
+
+def _of_bitunix(module: str) -> Any:
+    return import_module(f"agora.venues.bitunix.{module}")
+
+
+def _bitunix_client(config: Config, access: Access, clock: Clock, network: Any = None) -> Any:
+    """The client of an account, or of nobody, at these addresses; a simulation brings its own network."""
+    module = _of_bitunix("client")
+    key, secret = access.api_key, access.api_secret
+    return module.BitunixClient(
+        access.rest_url,
+        network or import_module("agora.venues.rest").Network(),
+        None if key is None or secret is None else module.Credentials(key.reveal(), secret.reveal()),
+        clock=clock,
+        seed=config["run"].seed,
+        settings=config["bitunix"],
+    )
+
+
+async def look(config: Config, access: Access, *, network: Any = None, clock: Clock | None = None) -> Seen:
+    """Ask a venue for what a run needs to know of it, and a live run's account whether it is fit to be traded on.
+
+    Raises `Transient` when the venue cannot be reached, `StartFault` when it will not do.
+    """
+    run: RunSettings = config["run"]
+    preflight, settings = _of_bitunix("preflight"), config["bitunix"]
+    client = _bitunix_client(config, access, clock or PacedClock(factor=run.clock_factor), network)
+    try:
+        instruments = await _instruments_seen(client, config, access)
+        if not run.is_live:
+            return Seen(access=access, instruments=instruments)
+        async with asyncio.timeout(ACCOUNT_SEEN_S_MAX):
+            if settings.set_account:
+                await preflight.prepare(client, run.symbol, settings)
+            found = await preflight.look(client, run.symbol, settings)
+    except TimeoutError:
+        raise StartFault(
+            f"{hosts_of([access.rest_url])} has not told of the account in {ACCOUNT_SEEN_S_MAX} s"
+        ) from None
+    finally:
+        await client.close()
+    if found.problems:
+        raise StartFault(f"the account is not ready for a run (`agora doctor` shows all): {'; '.join(found.problems)}")
+    return Seen(access=access, instruments=instruments, equity_units=found.cash_units)
+
+
+async def _instruments_seen(client: Any, config: Config, access: Access) -> dict[str, Instrument]:
+    """The contracts; raises `Transient` naming the host when it does not answer in time."""
+    host = hosts_of([access.rest_url])
+    try:
+        async with asyncio.timeout(VENUE_SEEN_S_MAX):
+            found: dict[str, Instrument] = await _of_bitunix("preflight").instruments_of(
+                client, config["run"].symbol, config["bitunix"]
+            )
+    except TimeoutError:
+        raise Transient(f"no answer of {host} in {VENUE_SEEN_S_MAX} s") from None
+    except StartFault as fault:
+        if isinstance(fault.__cause__, Transient):
+            raise Transient(f"{host}: {fault.__cause__}") from None
+        raise
+    return found
+
+
+async def check_venue(config: Config, access: Access) -> list[tuple[str, bool, str]]:
+    """What a preflight finds at a venue, for `agora doctor`: what, whether it is good, what was found."""
+    settings, symbols = config["bitunix"], config["run"].symbol
+    client = _bitunix_client(config, access, PacedClock(factor=config["run"].clock_factor))
+    host = hosts_of([access.rest_url])
+    try:
+        contracts = await _instruments_seen(client, config, access)
+        rows = [(f"contract {item.symbol}", True, _contract_text(item)) for item in contracts.values()]
+        if access.api_key is None:
+            return [("venue", True, host), *rows, ("keys", True, "none: only paper runs")]
+        async with asyncio.timeout(ACCOUNT_SEEN_S_MAX):
+            found = await _of_bitunix("preflight").look(client, symbols, settings)
+    except (Transient, StartFault, TimeoutError) as fault:
+        return [("venue", False, str(fault) or f"{host} has not told of the account in {ACCOUNT_SEEN_S_MAX} s")]
+    finally:
+        await client.close()
+    facts = [(what, True, text) for what, text in found.facts.items()]
+    return [("venue", True, host), *rows, *facts, *(("problem", False, text) for text in found.problems)]
+
+
+def _contract_text(item: Instrument) -> str:
+    return (
+        f"tick {item.tick_size}, lot {item.lot_size}, at least {item.size_text(item.lots_min)}, "
+        f"leverage to {item.leverage_max}, funding every {item.funding_interval_s // 3_600} h"
+    )
+
+
+def _bitunix_feed(parts: Parts, clock: Clock, access: Access, *, network: Any = None) -> Feed:
+    """Market data of the venue."""
+    found: Feed = _of_bitunix("feed").BitunixFeed(
+        _bitunix_client(parts.config, access, clock, network),
+        access.public_ws,
+        instruments=parts.instruments,
+        interval_s=parts.interval_s,
+        settings=parts.config["bitunix"],
+    )
+    return found
+
+
+def _live_venue(parts: Parts, clock: Clock, feed: Feed, *, network: Any = None) -> Venue:
+    """The account itself. Its state is looked at when it is opened: a resumed run goes on with its orders."""
+    assert parts.access is not None
+    module, config = _of_bitunix("venue"), parts.config
+    client = _bitunix_client(config, parts.access, clock, network)
+    private = _of_bitunix("stream").PrivateSocket(parts.access.private_ws, client)
+    made: Venue = module.BitunixVenue(
+        module.Lines(client=client, private=private, feed=feed),
+        parts.desk.state,
+        instruments=parts.instruments,
+        settings=config["bitunix"],
+        clock=clock,
+    )
+    return made
+
+
+# What all runs share again.
 
 
 def build_clock(parts: Parts, *, now_ns: int | None = None) -> Clock:
     """The clock of a run, at its start or (`now_ns`) where a resumed run stands."""
+    run: RunSettings = parts.config["run"]
     if parts.source is None:
-        return PacedClock()
+        clock = PacedClock(factor=run.clock_factor)
+        # A run that was faster than the clock on the wall goes on where it was, not in its past.
+        return clock if now_ns is None or now_ns <= clock.now_ns() else PacedClock(now_ns, run.clock_factor)
     start_ns = parts.start_ns if now_ns is None else now_ns
     assert start_ns is not None
-    speed = parts.config["run"].speed
-    return ManualClock(start_ns) if speed == "max" else PacedClock(start_ns, float(speed))
+    return ManualClock(start_ns) if run.speed == "max" else PacedClock(start_ns, run.clock_factor)
 
 
-def build_venue(parts: Parts, clock: Clock, *, after: int = 0) -> PaperVenue:
-    """The venue of a run; `after` is the number of market events that a resumed run has had."""
-    return PaperVenue(build_feed(parts, clock, after=after), parts.machine, clock)
+def build_venue(parts: Parts, clock: Clock, *, after: int = 0, network: Any = None) -> Venue:
+    """The venue of a run; `after` is the number of market events that a resumed run has had.
+
+    A simulation brings its own network. Without a way to its venue a run is only looked at.
+    """
+    if parts.config["run"].is_bitunix:
+        if parts.access is None:
+            return AbsentVenue()
+        feed = _bitunix_feed(parts, clock, parts.access, network=network)
+    else:
+        feed = build_feed(parts, clock, after=after)
+    if isinstance(parts.machine, PaperMachine):
+        return PaperVenue(feed, parts.machine, clock)
+    return _live_venue(parts, clock, feed, network=network)
 
 
 def build_feed(parts: Parts, clock: Clock, *, after: int = 0) -> Feed:
-    """The source of market data."""
+    """The market data of a run without a venue elsewhere."""
     run: RunSettings = parts.config["run"]
     if parts.source is None:
         return LocalFeed(
@@ -195,7 +364,12 @@ def _recorded_events(parts: Parts, source: RecordedSource, *, after: int) -> Ite
 
 
 def next_market_event(parts: Parts, after: int) -> Event | None:
-    """The market event that the source hands over after so many, with a time of its own; None at its end."""
+    """The market event that the source hands over after so many, with a time of its own.
+
+    None at its end, and where the source is a venue, which does not say anything twice.
+    """
+    if parts.config["run"].is_bitunix:
+        return None
     if parts.source is None:
         return next(live_events(_local_market(parts), after=after))[1]
     events = _recorded_events(parts, parts.source, after=after)
@@ -212,11 +386,11 @@ def started(parts: Parts, *, run_id: str, now_ns: int, root: Path | None = None)
         config_hash=parts.config.config_hash(),
         seed=run.seed,
         venue=run.venue,
-        mode=run.mode,
+        mode=run.resolved_mode,
         duration_ns=parts.duration_ns,
         interval_s=parts.interval_s,
         instruments=tuple(msgspec.to_builtins(item) for item in parts.instruments.values()),
-        equity_units=money_units(run.equity),
+        equity_units=parts.equity_units,
         git_commit=_git_commit(root or Path(__file__).resolve().parent),
         python=platform.python_version(),
     )
@@ -233,6 +407,7 @@ def rebuild(config: Config, record: RunStarted) -> Parts:
         desk=build_desk(config, instruments, run_tag=run_tag, interval_s=record.interval_s),
         machine=build_machine(config, instruments),
         instruments=instruments,
+        equity_units=record.equity_units,
         source=None,
         duration_ns=record.duration_ns,
         start_ns=record.ts_ns,

@@ -17,15 +17,17 @@ import msgspec
 from msgspec import Meta
 
 from agora.domain.errors import UsageFault
+from agora.engine.account_settings import AccountSettings
 from agora.market.population_settings import PopulationSettings
 from agora.market.settings import MarketSettings
 from agora.risk.breakers import BreakerSettings
 from agora.risk.limits import LimitSettings
 from agora.risk.watchdogs import WatchdogSettings
-from agora.session.credentials import Secret, is_secret_variable, masked_url
+from agora.session.credentials import MASK, Secret, is_secret_variable, masked_url
 from agora.session.llm_settings import LlmSettings
 from agora.traders.sizing import SizingSettings
 from agora.traders.trend_settings import TrendSettings
+from agora.venues.bitunix.settings import BitunixSettings
 from agora.venues.local import LocalSettings
 from agora.venues.paper_settings import PaperSettings
 
@@ -40,9 +42,35 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What is run, where and for how long."""
 
     venue: Annotated[
-        str, Meta(pattern="^(local|recorded)$", description="local (needs nothing) or recorded (needs data)")
+        str,
+        Meta(
+            pattern="^(local|recorded|testnet|testnet:bitunix|bitunix)$",
+            description="local (needs nothing), recorded (needs data), testnet (a venue on this machine) or bitunix",
+        ),
     ] = "local"
-    mode: Annotated[str, Meta(pattern="^paper$", description="paper: no real money")] = "paper"
+    mode: Annotated[
+        str,
+        Meta(
+            pattern="^(auto|paper|live)$",
+            description="paper: fills are ours, live: orders go to the venue; auto: live on a testnet that has neither "
+            "provider nor fallback, else paper",
+        ),
+    ] = "auto"
+    provider: Annotated[
+        str,
+        Meta(
+            pattern="^(|bitunix|recorded|ccxt:[a-z0-9]{2,30})$",
+            description="market data of a paper run on testnet or bitunix: bitunix, recorded, ccxt:EXCHANGE; "
+            "empty: the venue's",
+        ),
+    ] = ""
+    fallback: Annotated[
+        str,
+        Meta(
+            pattern="^(none|local|recorded)$",
+            description="what a paper run trades on when the venue cannot be reached at its start: local, recorded",
+        ),
+    ] = "none"
     trader: Annotated[tuple[str, ...], Meta(min_length=1, max_length=1, description="the trader to run, by name")] = (
         "trend",
     )
@@ -67,18 +95,50 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="seed of every random draw of the run")] = 1
     data: Annotated[
         tuple[str, ...],
-        Meta(max_length=1_000, description="recordings or original files for --venue recorded"),
+        Meta(
+            max_length=1_000,
+            description="recordings or original files, for what is recorded, and the price of a testnet of our own",
+        ),
     ] = ()
     speed: Annotated[
         str,
         Meta(
             pattern=r"^(max|\d{1,6}(\.\d{1,3})?)$",
-            description="speed of a recording: max, or a factor of real time",
+            description="speed of the run's clock: a factor of real time; max: of recordings the most, else 1",
         ),
     ] = "max"
+    port: Annotated[
+        int, Meta(ge=-1, le=65_535, description="port of the API beside the run; 0: a free one, -1: no API")
+    ] = -1
     equity: Annotated[
         str, Meta(pattern=r"^[1-9]\d{0,11}(\.\d{1,8})?$", description="starting money in the quote currency")
     ] = "10000"
+
+    @property
+    def is_bitunix(self) -> bool:
+        """Whether the venue speaks the protocol of Bitunix."""
+        return self.venue == "bitunix" or self.is_testnet
+
+    @property
+    def is_testnet(self) -> bool:
+        """Whether the venue is a testnet."""
+        return self.venue.startswith("testnet")
+
+    @property
+    def is_live(self) -> bool:
+        """Whether orders go to the venue; else they are filled on paper."""
+        is_plain = self.provider in ("", "bitunix") and self.fallback == "none"
+        return self.mode == "live" or (self.mode == "auto" and self.is_testnet and is_plain)
+
+    @property
+    def resolved_mode(self) -> str:
+        """`live` or `paper`."""
+        return "live" if self.is_live else "paper"
+
+    @property
+    def clock_factor(self) -> float:
+        """Speed of the clock where it is paced."""
+        return 1.0 if self.speed == "max" else float(self.speed)
 
 
 class JournalSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +159,7 @@ def merged_settings(name: str, *parts: type[msgspec.Struct]) -> type[msgspec.Str
     return msgspec.defstruct(name, fields, frozen=True, kw_only=True, module=__name__)
 
 
-RISK_PARTS = (LimitSettings, BreakerSettings, WatchdogSettings)
+RISK_PARTS = (LimitSettings, BreakerSettings, WatchdogSettings, AccountSettings)
 RiskSettings = merged_settings("RiskSettings", *RISK_PARTS)
 
 # What a profile changes. `balanced` is the defaults themselves.
@@ -142,7 +202,9 @@ TRADERS: dict[str, TraderKind] = {
 }
 
 # Settings that may carry a password.
-URL_KEYS = frozenset({"market.ledger_url", "llm.base_url"})
+URL_KEYS = frozenset(
+    {"market.ledger_url", "llm.base_url", "bitunix.rest_url", "bitunix.public_ws", "bitunix.private_ws"}
+)
 
 SECTIONS: dict[str, type[Any]] = {
     "run": RunSettings,
@@ -151,6 +213,7 @@ SECTIONS: dict[str, type[Any]] = {
     "trend": TrendSettings,
     "paper": PaperSettings,
     "local": LocalSettings,
+    "bitunix": BitunixSettings,
     "market": MarketSettings,
     "llm": LlmSettings,
     "population": PopulationSettings,
@@ -237,6 +300,7 @@ def load(sections: Mapping[str, type[Any]], layers: list[Layer], *, profile: str
         built[name] = _build(name, kind, raw=raw, sources=sources, faults=faults)
     if built.get("run") is not None:
         faults += _meaning_faults(built["run"], sources)
+    faults += _address_faults(built.get("bitunix"), sources)
     if faults:
         raise ConfigFaults(faults)
     return Config(profile, built, sources, secrets)
@@ -279,12 +343,32 @@ def _meaning_faults(run: RunSettings, sources: Mapping[str, str]) -> Iterator[Fa
     for name in run.trader:
         if name not in TRADERS:
             yield fault("trader", f"one of {', '.join(sorted(TRADERS))}")
-    if run.venue == "recorded" and not run.data:
-        yield fault("data", "--venue recorded needs --data FILE (a recording or an original; see docs/RECORDINGS.md)")
-    if run.venue != "recorded" and run.data:
-        yield fault("data", f"belongs to --venue recorded, not to --venue {run.venue}")
+    what = [f"--{key} recorded" for key in ("venue", "provider", "fallback") if getattr(run, key) == "recorded"]
+    if what and not run.data:
+        yield fault("data", f"{what[0]} needs --data FILE (a recording or an original; see docs/RECORDINGS.md)")
+    if run.data and not what and not run.is_testnet:
+        yield fault("data", f"belongs to --venue recorded or testnet, not to --venue {run.venue}")
     if run.speed != "max" and float(run.speed) <= 0:
         yield fault("speed", "a factor above 0, or max")
+    elif run.venue == "bitunix" and run.clock_factor != 1:
+        yield fault("speed", "1 or max: this venue keeps real time")
+    if run.mode == "live" and not run.is_bitunix:
+        yield fault("mode", f"paper: --venue {run.venue} takes no orders of others")
+    for key, nothing in (("provider", ""), ("fallback", "none")):
+        if getattr(run, key) == nothing:
+            continue
+        if not run.is_bitunix:
+            yield fault(key, f"belongs to --venue testnet or bitunix, not to --venue {run.venue}")
+        elif run.mode == "live" and getattr(run, key) != "bitunix":
+            yield fault(key, "belongs to --mode paper: a live run trades on the data of its venue, or not at all")
+
+
+def _address_faults(bitunix: BitunixSettings | None, sources: Mapping[str, str]) -> Iterator[Fault]:
+    """Addresses that would carry a secret; what they are is not repeated."""
+    for key in ("rest_url", "public_ws", "private_ws"):
+        if bitunix is not None and "@" in getattr(bitunix, key):
+            name = f"bitunix.{key}"
+            yield Fault(name, MASK, "an address without a name or password in it", sources[name])
 
 
 def _unknown_key(key: str, known: Mapping[str, Any]) -> str:
@@ -335,27 +419,26 @@ def _listed(value: Any, wanted: Any) -> Any:
 
 def allowed(wanted: Any) -> str:
     """The allowed range of a setting, for people."""
-    meta = next((item for item in getattr(wanted, "__metadata__", ()) if isinstance(item, Meta)), None)
     base = getattr(wanted, "__origin__", wanted)
     name = {"int": "whole number", "float": "number", "str": "text", "bool": "true or false"}.get(
         getattr(base, "__name__", ""), "list"
     )
-    if meta is None:
-        return name
     bounds = [
         f"{word} {bound}"
-        for word, bound in (("≥", meta.ge), (">", meta.gt), ("≤", meta.le), ("<", meta.lt))
+        for meta in _metas(wanted)
+        for word, bound in (("≥", meta.ge), (">", meta.gt), ("≤", meta.le), ("<", meta.lt), ("matching", meta.pattern))
         if bound is not None
     ]
-    if meta.pattern:
-        bounds.append(f"matching {meta.pattern}")
     return " ".join([name, *bounds])
 
 
 def description(wanted: Any) -> str:
     """What a setting means."""
-    meta = next((item for item in getattr(wanted, "__metadata__", ()) if isinstance(item, Meta)), None)
-    return (meta.description if meta else None) or ""
+    return next((meta.description for meta in _metas(wanted) if meta.description), "")
+
+
+def _metas(wanted: Any) -> list[Meta]:
+    return [item for item in getattr(wanted, "__metadata__", ()) if isinstance(item, Meta)]
 
 
 def file_layer(path: Path) -> Layer:

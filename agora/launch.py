@@ -8,14 +8,15 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from agora import assembly, audit
-from agora.config import Config, JournalSettings
-from agora.domain.errors import Bug, DamagedJournal, StartFault
+from agora import assembly, audit, venue_access
+from agora.config import Config, JournalSettings, RunSettings
+from agora.domain.errors import Bug, DamagedJournal, StartFault, Transient
 from agora.domain.events import Event, OperatorCommand, RunResumed, RunStarted
 from agora.engine.ports import Clock, Venue
 from agora.engine.state import Phase
@@ -31,6 +32,7 @@ from agora.lookback import DeskLookback
 from agora.report.collector import Collector
 from agora.report.metrics import MetricsFile
 from agora.session import lifetime, recovery, terminal
+from agora.session.access import Access
 from agora.session.clock import PacedClock, monotonic_ns, utc_text
 from agora.session.controls import ProcessControls
 from agora.session.folder import (
@@ -45,18 +47,24 @@ from agora.session.folder import (
 )
 from agora.session.keeper import CheckpointKeeper, Saved
 from agora.session.runner import POLL_NS, Runner
+from agora.venue_access import Approach, Terms
 
 LOGGER = logging.getLogger("agora")
 # A run without a clock of its own is never polled by time; it looks at its controls between events.
 NEVER_POLL_NS = 2**61
 
+# What runs beside a run for as long as it lives: the API, given by the command line.
+Beside = Callable[[Path], AbstractAsyncContextManager[object]]
+
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run is shown and where it lives; nothing here changes a decision."""
+    """How a run is shown, where it lives, how it gets to its venue; nothing here changes a decision."""
 
     home: Home
     run_dir: Path | None = None
     account: str | None = None
+    terms: Terms = Terms()
+    beside: Beside | None = None
     is_quiet: bool = False
     is_json: bool = False
     is_json_logs: bool = False
@@ -80,6 +88,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     build_clock: Callable[..., Clock] = assembly.build_clock
     build_venue: Callable[..., Venue] = assembly.build_venue
     upcoming: Callable[[assembly.Parts, int], Event | None] = assembly.next_market_event
+    access: Access | None = None
 
 
 class Opened(msgspec.Struct, kw_only=True):
@@ -102,15 +111,72 @@ def run_new(config: Config, options: Options) -> Outcome:
         _refuse_closed_account(options)
         _lock_account(options, held)
         run_tag = assembly.new_run_tag()
-        # The recording first: what its import gives back, the kernels take.
-        parts = assembly.build_parts(config, run_tag)
-        compile_kernels(options)
-        run = config["run"]
-        folder = new_folder(options, f"{run.venue}-{'+'.join(run.trader)}", run_tag=run_tag)
+        if config["run"].is_bitunix:
+            parts, approach = _approached(config, options, held, run_tag=run_tag)
+        else:
+            # The recording first: what its import gives back, the kernels take.
+            parts, approach = assembly.build_parts(config, run_tag), None
+            compile_kernels(options)
+        config = parts.config
+        folder = new_folder(options, _label(config["run"]), run_tag=run_tag)
         held.callback(Lock(folder / LOCK_FILE, f"run folder {folder}").release)
         write_private(folder / CONFIG_FILE, config_json(config))
+        if approach is not None:
+            approach.keep(folder)
         home.point_latest(folder)
         return _conduct(lambda: open_new(parts, _ground(folder), config), options, folder)
+
+
+def _label(run: RunSettings) -> str:
+    """What the name of a run says of it."""
+    return f"{run.venue.replace(':', '-')}-{'+'.join(run.trader)}"
+
+
+def _approached(
+    config: Config, options: Options, held: contextlib.ExitStack, *, run_tag: str
+) -> tuple[assembly.Parts, Approach | None]:
+    """The parts of a run at a venue that has been asked for its facts; a testnet comes up while we compile."""
+    run: RunSettings = config["run"]
+    approach = held.enter_context(venue_access.approach(config, options.terms))
+    if venue_access.starts_own(config, options.terms.announcement):
+        _tell(options, "starting a testnet on this machine …")
+    compile_kernels(options, is_paper=not run.is_live)
+    access = approach.access()
+    try:
+        seen = asyncio.run(assembly.look(config, access))
+    except Transient as fault:
+        reason = f"{run.venue} cannot be reached: {fault}"
+        if run.fallback == "none":
+            raise StartFault(reason) from None
+        return _fallen_back(config, options, held, reason=reason, run_tag=run_tag), None
+    _tell(options, _whereabouts(run, access))
+    return assembly.build_parts(config, run_tag, seen), approach
+
+
+def _whereabouts(run: RunSettings, access: Access) -> str:
+    """What is traded on, in a line; a testnet is looked at and disturbed at its control port."""
+    control = f"   control {access.control}" if access.control else ""
+    money = "" if access.is_here or not run.is_live else "   REAL MONEY"
+    return f"{run.venue} {access.rest_url}   {run.resolved_mode}{money}{control}"
+
+
+def _fallen_back(
+    config: Config, options: Options, held: contextlib.ExitStack, *, reason: str, run_tag: str
+) -> assembly.Parts:
+    """A paper run on what stands in for a venue that is not there, on the account of that."""
+    config = venue_access.fallen_back(config, reason)
+    account = venue_access.account_of(config, options.terms)
+    _tell(options, f"{reason}; trading on {config['run'].venue} instead")
+    options = msgspec.structs.replace(options, account=account)
+    _refuse_closed_account(options)
+    _lock_account(options, held)
+    return assembly.build_parts(config, run_tag)
+
+
+def _tell(options: Options, text: str) -> None:
+    """A line for whoever watches the start."""
+    if not options.is_quiet:
+        sys.stderr.write(f"{text}\n")
 
 
 def resume(folder: Path, options: Options) -> Outcome:
@@ -123,9 +189,20 @@ def resume(folder: Path, options: Options) -> Outcome:
             raise StartFault(f"kill file {folder / KILL_FILE} is still there: `agora reset {folder.name}` removes it")
         _lock_account(options, held)
         held.callback(Lock(folder / LOCK_FILE, f"run folder {folder}").release)
-        compile_kernels(options)
+        terms = options.terms
+        venue_access.check_terms(config, terms)
+        run: RunSettings = config["run"]
+        compile_kernels(options, is_paper=not run.is_live)
         options.home.point_latest(folder)
-        return _conduct(lambda: open_old(_ground(folder), config), options, folder)
+        access = venue_access.access_of(config, terms) if run.is_bitunix else None
+
+        def open_run() -> Opened:
+            # The run first: one that has ended needs no venue any more.
+            opened = open_old(_ground(folder, access), config)
+            held.enter_context(venue_access.way_back(folder, terms.announcement))
+            return opened
+
+        return _conduct(open_run, options, folder)
 
 
 def _refuse_closed_account(options: Options) -> None:
@@ -147,10 +224,12 @@ def _lock_account(options: Options, held: contextlib.ExitStack) -> None:
         held.callback(Lock(path, f"account {options.account}").release)
 
 
-def compile_kernels(options: Options) -> None:
-    """Compile, or load from the cache, everything hot of a trading run."""
-    with compiling("fills", seconds="ten", is_quiet=options.is_quiet):
-        fills.warm_up()
+def compile_kernels(options: Options, *, is_paper: bool = True) -> None:
+    """Compile, or load from the cache, everything hot of a trading run; fills on paper only where there are any."""
+    module, seconds = ("fills", "ten") if is_paper else ("indicators", "two")
+    with compiling(module, seconds=seconds, is_quiet=options.is_quiet):
+        if is_paper:
+            fills.warm_up()
         indicators.warm_up()
 
 
@@ -192,8 +271,8 @@ def limits_of(config: Config) -> Limits:
     return Limits(segment_bytes=journal.segment_mb * 2**20, budget_bytes=journal.disk_budget_mb * 2**20)
 
 
-def _ground(folder: Path) -> Ground:
-    return Ground(folder=folder, disk=Disk(folder))
+def _ground(folder: Path, access: Access | None = None) -> Ground:
+    return Ground(folder=folder, disk=Disk(folder), access=access)
 
 
 def open_new(parts: assembly.Parts, ground: Ground, config: Config) -> Opened:
@@ -233,7 +312,7 @@ def reopen(ground: Ground, config: Config) -> Opened:
     if first is None or not isinstance(first.event, RunStarted):
         raise DamagedJournal(f"{ground.folder}: the journal does not begin with run.started; nothing can be continued")
     parts = ground.rebuild(config, first.event)
-    parts.source = assembly.open_source(config)
+    parts.source, parts.access = assembly.open_source(config), ground.access
     if newest is not None:
         saved = msgspec.json.decode(newest.state, type=Saved)
         parts.desk.restore(saved.desk)
@@ -271,6 +350,9 @@ def _conduct(open_run: Callable[[], Opened], options: Options, folder: Path) -> 
         crash = None
         try:
             _live(opened, collector, folder=folder, options=options)
+        except StartFault:
+            LOGGER.exception("the run could not start")
+            raise
         except Exception as fault:
             LOGGER.exception("the run could not end in order")
             crash = Bug(f"the run could not end in order: {fault!r}")
@@ -303,11 +385,23 @@ def _live(opened: Opened, collector: Collector | None, *, folder: Path, options:
         restored=opened.restored,
         poll_ns=POLL_NS if opened.parts.is_paced else NEVER_POLL_NS,
     )
+    beside = options.beside(folder) if options.beside is not None else contextlib.nullcontext()
     with asyncio.Runner() as loop_runner:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop_runner.get_loop().add_signal_handler(number, controls.on_signal, number)
-        loop_runner.run(lifetime.live_measured(cast, monotonic_ns=monotonic_ns, on_lag=controls.measure_lag))
+        loop_runner.run(_live_beside(beside, cast, controls))
     progress.close()
+
+
+async def _live_beside(
+    beside: AbstractAsyncContextManager[object], cast: lifetime.Cast, controls: ProcessControls
+) -> None:
+    """The run's whole life, with what runs beside it. Of a group of faults the run's own is told."""
+    try:
+        async with beside:
+            await lifetime.live_measured(cast, monotonic_ns=monotonic_ns, on_lag=controls.measure_lag)
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
 
 
 def _latch(opened: Opened, options: Options, *, run_id: str) -> None:

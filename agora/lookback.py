@@ -104,7 +104,7 @@ class DeskLookback:
         meta = Meta(
             run_id=self.folder.name,
             venue=run.venue,
-            mode=run.mode,
+            mode=run.resolved_mode,
             traders=run.trader,
             symbols=tuple(self.parts.instruments),
             seed=run.seed,

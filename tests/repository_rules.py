@@ -28,6 +28,7 @@ RANKS = {
     "config": 4,
     "assembly": 4,
     "populate": 5,
+    "venue_access": 5,
     "lookback": 6,
     "audit": 7,
     "launch": 8,

@@ -101,6 +101,31 @@ def test_all_faults_come_at_once_with_value_range_and_source(tmp_path: Path) -> 
         pytest.param({"flags": {"run.venue": "recorded"}}, "run.data", "default", id="recorded without data"),
         pytest.param({"flags": {"run.data": ["a.csv"]}}, "run.data", "flag", id="data without recorded"),
         pytest.param({"environment": {"AGORA_RUN__SPEED": "0"}}, "run.speed", "environment", id="no speed"),
+        pytest.param(
+            {"flags": {"run.mode": "live"}, "pairs": ["run.venue=local"]}, "run.mode", "flag", id="live at home"
+        ),
+        pytest.param({"pairs": ["run.venue=bitunix", "run.speed=2"]}, "run.speed", "flag", id="the venue's time"),
+        pytest.param({"pairs": ["run.venue=bitunix", "run.data=a"]}, "run.data", "flag", id="data for a venue"),
+        pytest.param({"pairs": ["run.venue=local", "run.fallback=local"]}, "run.fallback", "flag", id="no way to fall"),
+        pytest.param(
+            {"pairs": ["run.venue=bitunix", "run.fallback=recorded"]}, "run.data", "default", id="fallback without data"
+        ),
+        pytest.param(
+            {"pairs": ["run.venue=testnet", "run.mode=live", "run.fallback=local"]},
+            *("run.fallback", "flag"),
+            id="live never falls back",
+        ),
+        pytest.param(
+            {"pairs": ["run.venue=bitunix", "run.mode=live", "run.provider=ccxt:kraken"]},
+            *("run.provider", "flag"),
+            id="live on others' data",
+        ),
+        pytest.param({"pairs": ["run.provider=bitunix", "run.venue=local"]}, "run.provider", "flag", id="no provider"),
+        pytest.param(
+            {"environment": {"AGORA_BITUNIX__REST_URL": "http://me:canary@h"}},
+            *("bitunix.rest_url", "environment"),
+            id="a password in an address",
+        ),
     ],
 )
 def test_faults_of_meaning_are_faults_like_others(tmp_path: Path, facts: dict[str, Any], key: str, source: str) -> None:
@@ -130,8 +155,12 @@ def test_faults_of_meaning_are_faults_like_others(tmp_path: Path, facts: dict[st
         "run.speed=nan",
         "run.symbol=",
         "run.trader=trend,ema_cross",
-        "run.venue=bitunix",
-        "run.mode=live",
+        "run.venue=kraken",
+        "run.mode=real",
+        "run.provider=ccxt:",
+        "run.fallback=testnet",
+        "run.port=65536",
+        "bitunix.rest_url=fapi.bitunix.com",
         "risk.dry_run=maybe",
         "risk.position_notional_max=1.123456789",
         "risk.leverage_max=0",

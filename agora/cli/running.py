@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agora.cli.shared import environment, home_path, say, show, use_cache, wants_json_logs, warn
+from agora.cli.urls import address_settings, announced
 
 if TYPE_CHECKING:
     from agora.config import Config
     from agora.launch import Options, Outcome
+    from agora.venue_access import Terms
 
 _TEXT = dict[str, str]
 Trader = Annotated[list[str] | None, typer.Option("--trader", help="Trader by name: trend, ema_cross.")]
@@ -37,8 +39,8 @@ def run(
     *,
     config: ConfigFile = None,
     profile: Profile = None,
-    venue: Annotated[str | None, typer.Option(help="local (needs nothing) or recorded (needs --data).")] = None,
-    mode: Annotated[str | None, typer.Option(help="paper: no real money.")] = None,
+    venue: Annotated[str | None, typer.Option(help="local, recorded (needs --data), testnet, bitunix.")] = None,
+    mode: Annotated[str | None, typer.Option(help="paper, live or auto: live on a testnet, paper elsewhere.")] = None,
     trader: Trader = None,
     symbol: Symbol = None,
     interval: Interval = None,
@@ -46,7 +48,34 @@ def run(
     max_trades: Annotated[int | None, typer.Option(help="End after so many completed trades.")] = None,
     seed: Seed = None,
     data: Data = None,
-    speed: Annotated[str | None, typer.Option(help="Of a recording: max, or a factor of real time.")] = None,
+    speed: Annotated[
+        str | None, typer.Option(help="Of the run's clock: a factor of real time, or max for recordings.")
+    ] = None,
+    url: Annotated[
+        list[str] | None,
+        typer.Option("--url", help="Address of the venue, NAME=URL: rest, public_ws, private_ws; repeatable."),
+    ] = None,
+    rest_url: Annotated[str | None, typer.Option(help="Short for --url rest=….")] = None,
+    ws_url: Annotated[str | None, typer.Option(help="Short for both sockets.")] = None,
+    testnet: Annotated[
+        str | None, typer.Option(metavar="FILE_OR_-", help="A testnet by its announce line, in a file or on stdin.")
+    ] = None,
+    faults: Annotated[
+        Path | None, typer.Option(help="Fault plan (JSON list) for the testnet that this run starts.")
+    ] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="Market data of a paper run: bitunix, recorded, ccxt:EXCHANGE.")
+    ] = None,
+    fallback: Annotated[
+        str | None, typer.Option(help="When the venue cannot be reached, a paper run on: recorded, local, none.")
+    ] = None,
+    accept_real_money: Annotated[
+        bool, typer.Option("--i-accept-real-money", help="Needed to trade live anywhere but on this machine.")
+    ] = False,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Port of an API beside the run (0: a free one).")
+    ] = None,
+    no_server: Annotated[bool, typer.Option("--no-server", help="No API, whatever the settings say.")] = False,
     run_dir: RunDir = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a stopped run (the newest, or the one named).")
@@ -63,10 +92,14 @@ def run(
 
     if name and not resume:
         raise typer.BadParameter(f"unexpected argument {name!r}; a run is named after --resume only")
+    if resume and (testnet is not None or faults is not None):
+        raise typer.BadParameter("a resumed run goes on at its venue: no --testnet, no --faults")
+    terms = terms_of(testnet=testnet, faults=faults, accepts_real_money=accept_real_money)
     if resume:
-        _resume(name or "latest", run_dir, quiet=quiet, json=json)
+        _resume(name or "latest", run_dir, terms, quiet=quiet, json=json)
         return
     flags = {
+        **address_settings(url or [], rest_url, ws_url),
         "run.venue": venue,
         "run.mode": mode,
         "run.trader": trader,
@@ -77,11 +110,13 @@ def run(
         "run.seed": seed,
         "run.data": data,
         "run.speed": speed,
+        "run.provider": provider,
+        "run.fallback": fallback,
+        "run.port": -1 if no_server else port,
         "risk.dry_run": dry_run or None,
     }
     settings = load_settings(flags, set_ or [], file=config, profile=profile)
-    account = f"paper-{settings['run'].venue}"
-    options = _options(account, run_dir=run_dir, quiet=quiet, json=json)
+    options = _at_venue(settings, terms, _options(run_dir=run_dir, quiet=quiet, json=json))
     _finish(launch.run_new(settings, options), json=json)
 
 
@@ -115,7 +150,7 @@ def backtest(
         "run.data": data,
     }
     settings = load_settings(flags, set_ or [], file=config, profile=profile)
-    _finish(launch.run_new(settings, _options(None, run_dir=run_dir, quiet=quiet, json=json)), json=json)
+    _finish(launch.run_new(settings, _options(run_dir=run_dir, quiet=quiet, json=json)), json=json)
 
 
 def load_settings(flags: dict[str, Any], pairs: list[str], *, file: Path | None, profile: str | None) -> Config:
@@ -128,26 +163,57 @@ def load_settings(flags: dict[str, Any], pairs: list[str], *, file: Path | None,
     return load_config(environment(), flags, pairs, file=file, profile=profile)
 
 
-def _options(account: str | None, *, run_dir: Path | None, quiet: bool, json: bool) -> Options:
+def _options(*, run_dir: Path | None, quiet: bool, json: bool) -> Options:
     from agora.launch import Options
     from agora.session.folder import Home
 
-    return Options(
-        home=Home(home_path()),
-        run_dir=run_dir,
-        account=account,
-        is_quiet=quiet or json,
-        is_json_logs=wants_json_logs(),
+    return Options(home=Home(home_path()), run_dir=run_dir, is_quiet=quiet or json, is_json_logs=wants_json_logs())
+
+
+def terms_of(*, testnet: str | None, faults: Path | None = None, accepts_real_money: bool = False) -> Terms:
+    """What flags and environment say of the venue that is no setting; the secrets are read here, and nowhere else."""
+    from agora.domain.errors import UsageFault
+    from agora.session.credentials import read_secret
+    from agora.venue_access import KEY_VARIABLE, SECRET_VARIABLE, Terms
+
+    if faults is not None and not faults.is_file():
+        raise UsageFault(f"no such fault plan: {faults}")
+    seen = environment()
+    announcement, content = announced(testnet) if testnet is not None else (None, b"")
+    return Terms(
+        api_key=read_secret(seen, KEY_VARIABLE),
+        api_secret=read_secret(seen, SECRET_VARIABLE),
+        announcement=announcement,
+        content=content,
+        faults=faults,
+        accepts_real_money=accepts_real_money,
+        environment=seen,
     )
 
 
-def _resume(name: str, run_dir: Path | None, *, quiet: bool, json: bool) -> None:
-    from agora import launch
-    from agora.session.folder import CONFIG_FILE, Home, read_json
+def _at_venue(settings: Config, terms: Terms, options: Options) -> Options:
+    """The options of a run on that account, with the API beside it where one is wanted."""
+    from msgspec.structs import replace
+
+    from agora.venue_access import account_of
+
+    beside = None
+    port = settings["run"].port
+    if port >= 0:
+        from agora.cli.serving import beside_run
+
+        beside = beside_run(port, is_quiet=options.is_quiet)
+    return replace(options, account=account_of(settings, terms), terms=terms, beside=beside)
+
+
+def _resume(name: str, run_dir: Path | None, terms: Terms, *, quiet: bool, json: bool) -> None:
+    from agora import launch, lookback
+    from agora.session.folder import Home
+    from agora.venue_access import resumed_terms
 
     folder = Home(home_path()).run_folder(str(run_dir) if run_dir else name)
-    venue = read_json(folder / CONFIG_FILE)["values"]["run"]["venue"]
-    options = _options(f"paper-{venue}", run_dir=None, quiet=quiet, json=json)
+    terms = resumed_terms(folder, terms)
+    options = _at_venue(lookback.config_in(folder), terms, _options(run_dir=None, quiet=quiet, json=json))
     _finish(launch.resume(folder, options), json=json)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from agora import launch
 from agora.cli.glance import glance
 from agora.cli.shared import home_path, warn
+from agora.launch import Beside as BesideRun
 from agora.market_launch import Beside
 from agora.server.app import ServerContext, create_app
 from agora.server.auth import TOKEN_FILE, access_of, token_of
@@ -20,6 +21,8 @@ from agora.server.serving import serve_app
 from agora.session.clock import monotonic_ns
 from agora.session.folder import Home
 from agora.session.market_loop import MarketLoop
+
+LOOPBACK = "127.0.0.1"
 
 
 def beside_market(host: str, port: int, *, is_quiet: bool) -> Beside:
@@ -31,6 +34,19 @@ def beside_market(host: str, port: int, *, is_quiet: bool) -> Beside:
         async with serve_app(create_app(context), host=host, port=port) as address:
             if not is_quiet:
                 warn(f"{folder.name}   API {address.url}   token {home_path() / TOKEN_FILE}")
+            yield
+
+    return beside
+
+
+def beside_run(port: int, *, is_quiet: bool) -> BesideRun:
+    """What serves the runs of this machine, the present one among them, while it runs."""
+
+    @contextlib.asynccontextmanager
+    async def beside(folder: Path) -> AsyncIterator[None]:
+        async with serve_app(create_app(_context(LOOPBACK, None)), host=LOOPBACK, port=port) as address:
+            if not is_quiet:
+                warn(f"API {address.url}/runs/{folder.name}   token {home_path() / TOKEN_FILE}")
             yield
 
     return beside

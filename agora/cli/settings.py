@@ -103,11 +103,24 @@ def init(
     say(str(target))
 
 
-def doctor(json: Json = False) -> None:
-    """Preflight: Python, disk, folders, compile cache, kill files and latches; exit 3 when a run could not start."""
+def doctor(
+    venue: Annotated[str | None, typer.Option(help="Look at a venue too: testnet (starts one) or bitunix.")] = None,
+    testnet: Annotated[
+        str | None, typer.Option(metavar="FILE_OR_-", help="The testnet to look at, by its announce line.")
+    ] = None,
+    config: File = None,
+    set_: Set = None,
+    json: Json = False,
+) -> None:
+    """Preflight: Python, disk, folders, compile cache, kill files and latches, the venue; exit 3 when one is amiss."""
     from agora.cli.checkup import checkup
 
     findings = checkup(home_path())
+    if venue is not None or testnet is not None:
+        from agora.cli.venue_checkup import venue_checkup
+
+        flags = {"run.venue": venue or "testnet"}
+        findings += venue_checkup(flags, set_ or [], file=config, testnet=testnet)
     show(
         findings,
         is_json=json,

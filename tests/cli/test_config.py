@@ -96,7 +96,7 @@ def test_all_faults_are_listed_at_once_with_key_value_range_and_source(home: Pat
 @pytest.mark.requirement("P4.1")
 @pytest.mark.parametrize(
     "pair",
-    ["run.mode=live", "run.venue=bitunix", "run.venue=testnet", "run.trader=oracle", "paper.latency_model=none"],
+    ["run.mode=real", "run.venue=kraken", "run.venue=testnet:kraken", "run.trader=oracle", "paper.latency_model=none"],
 )
 def test_settings_cannot_claim_what_does_not_exist(home: Path, pair: str) -> None:
     """A mode, venue, trader or model that is not built is a fault, not a silent default."""
