@@ -1,0 +1,1 @@
+"""Whole live runs against the Bitunix testnet."""
