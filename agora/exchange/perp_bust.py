@@ -7,7 +7,7 @@ import msgspec
 from agora.exchange.perp_accounts import PerpAccount
 from agora.exchange.perp_positions import Fill, apply_fill
 from agora.exchange.perp_records import PerpTrade, TradeMade
-from agora.exchange.perp_state import Market, PerpState
+from agora.exchange.perp_state import INSURANCE, Market, PerpState
 from agora.exchange.perp_tpsl import TpslRows
 
 
@@ -20,12 +20,17 @@ def bust(state: PerpState, rows: TpslRows, trade_id: int) -> bool:
     if trade is None or trade.is_busted:
         return False
     market = state.markets[trade.symbol]
-    fee = trade.fee_units
-    # A trade with the insurance account has no fee on either side.
-    other = market.instrument.fee_units(trade.price_ticks, trade.size_lots, is_maker=not trade.is_maker) if fee else 0
-    _give_back(state, rows, market=market, fill=_reverse(trade, trade.account, fee))
-    _give_back(state, rows, market=market, fill=_reverse(trade, trade.counterparty, other))
+    for account in (trade.account, trade.counterparty):
+        _give_back(state, rows, market=market, fill=_reverse(trade, account, _fee_units(market, trade, account)))
     return True
+
+
+def _fee_units(market: Market, trade: PerpTrade, account: int) -> int:
+    """What a side was charged; a trade with the insurance account has no fee."""
+    if INSURANCE in {trade.account, trade.counterparty}:
+        return 0
+    is_maker = trade.is_maker == (account == trade.account)
+    return market.instrument.fee_units(trade.price_ticks, trade.size_lots, is_maker=is_maker)
 
 
 def _reverse(trade: PerpTrade, account: int, fee_units: int) -> Fill:

@@ -15,6 +15,7 @@ from agora.exchange.perp_records import (
     PositionChanged,
     PositionMode,
     PositionSide,
+    TradeMade,
     TradeSide,
 )
 from agora.exchange.perp_rules import PerpListing, PerpRules
@@ -275,6 +276,23 @@ def test_a_busted_trade_gives_everything_back() -> None:
     assert (lots(exchange, account), lots(exchange, HOUSE)) == (0, 0)
     assert exchange.trades(account)[0].is_busted
     assert not exchange.bust_trade(trade.trade_id)
+    exchange.step(1)
+
+
+def test_a_trade_between_two_accounts_is_busted_on_both_sides() -> None:
+    """The maker paid nothing and gets nothing, the taker gets its fee; both are told."""
+    exchange, taker = funded(perp_listing(maker=0, taker=600))
+    maker = exchange.open_account("maker's", 10_000 * ONE)
+    exchange.cancel_all(HOUSE)
+    sell(exchange, maker, 10, PRICE)
+    buy(exchange, taker, 10)
+    (trade,) = exchange.trades(maker)
+    exchange.take_changes()
+    assert exchange.bust_trade(trade.trade_id)
+    told = [change.trade for change in exchange.take_changes() if isinstance(change, TradeMade)]
+    assert [(made.account, made.is_busted) for made in told] == [(taker, True), (maker, True)]
+    assert [exchange.ledger(account) for account in (taker, maker)] == [Ledger(10_000 * ONE, 10_000 * ONE)] * 2
+    assert exchange.totals().fees_units == 0
     exchange.step(1)
 
 

@@ -331,6 +331,27 @@ def test_a_sweep_does_not_turn_a_position_through_reduce_only_orders() -> None:
     exchange.step(1)
 
 
+def test_a_fill_or_kill_order_does_not_count_on_what_may_be_trimmed() -> None:
+    """Three orders offer 30, but together no more than the 10 that close the position: 11 are killed whole."""
+    exchange, account = market()
+    buy(exchange, account, 10)
+    for price in (PRICE + 2, PRICE + 3, PRICE + 4):
+        sell(exchange, account, 10, price, reduce_only=True)
+    exchange.cancel_all(HOUSE)
+    killed = buy(exchange, HOUSE, 11, PRICE + 4, effect=Effect.FOK)
+    assert (killed.status, killed.filled_lots, lots(exchange, account)) == (PerpStatus.EXPIRED, 0, 10)
+
+
+@pytest.mark.parametrize("side, edge", [(BUY, 918_000), (SELL, 882_000)])
+def test_the_band_is_a_fraction_of_the_mark_and_its_edge_is_inside(side: Side, edge: int) -> None:
+    """At 2 % of 900,000 a price is taken, one tick further it is not; away from the market anything goes."""
+    exchange, account = market(band_ppm=20_000)
+    quote(exchange, 900_000)
+    assert not exchange.submit(account, request(side, 5, edge)).is_refused
+    assert exchange.submit(account, request(side, 5, edge + side)).is_refused
+    assert not exchange.submit(account, request(side, 1, 900_000 - side * 400_000)).is_refused
+
+
 def test_a_plain_order_may_turn_a_position() -> None:
     """A sell beyond the long closes it and opens a short, as two positions with the fee shared between them."""
     exchange = perps(perp_listing(maker=0, taker=600))
@@ -341,6 +362,8 @@ def test_a_plain_order_may_turn_a_position() -> None:
     (closed,), (short,) = exchange.closed_positions(account), exchange.positions(account)
     assert (closed.side, closed.lots_max, closed.realised_units) == ("LONG", 10, -20 * 10_000)
     assert (short.side, short.size_lots, short.cost_units) == ("SHORT", 15, 15 * (PRICE - 1) * 10_000)
+    opened, turned = exchange.trades(account)
+    assert closed.fee_units == opened.fee_units + turned.fee_units * 10 // 25
     assert closed.fee_units + short.fee_units == exchange.ledger(account).fees
     assert closed.position_id != short.position_id
     exchange.step(1)

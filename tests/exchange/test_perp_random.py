@@ -268,3 +268,13 @@ def test_random_commands_conserve_money_and_tell_everything(seed: int) -> None:
     assert ended >= TERMINAL, f"never ended as {TERMINAL - ended}"
     liquidated = [order for order in stream.orders.values() if order.source == "liquidation"]
     assert liquidated, "nobody was liquidated"
+
+
+def test_the_same_commands_have_the_same_consequences() -> None:
+    """No clock and no chance inside: two exchanges under one stream tell the same, to the last field."""
+    first, second = Stream(99), Stream(99)
+    first.play(1_500)
+    second.play(1_500)
+    assert first.orders == second.orders
+    assert first.wallets == second.wallets
+    assert first.exchange.totals() == second.exchange.totals()

@@ -249,6 +249,19 @@ def test_a_row_is_modified_leg_by_leg() -> None:
     assert lots(exchange, account) == 6
 
 
+def test_a_row_modified_after_its_price_came_waits_for_the_new_one() -> None:
+    """Before the step that would have fired it."""
+    exchange, account, position_id = long_of()
+    row = placed(exchange.place_tpsl(account, position_id, tp=None, sl=leg(PRICE - 100)))
+    quote(exchange, PRICE - 100)
+    assert exchange.modify_tpsl(account, row.tpsl_id, tp=None, sl=leg(PRICE - 300)) is PerpReason.NONE
+    exchange.step(1)
+    assert lots(exchange, account) == 10
+    quote(exchange, PRICE - 300)
+    exchange.step(2)
+    assert lots(exchange, account) == 0
+
+
 def test_a_cancelled_row_does_not_fire() -> None:
     """Also when its price came before the cancel; ended rows can be neither changed nor cancelled."""
     exchange, account, position_id = long_of()
@@ -336,8 +349,11 @@ def test_triggers_work_in_hedge_mode() -> None:
     quote(exchange, PRICE)
     buy(exchange, account, 10, trade_side=TradeSide.OPEN)
     sell(exchange, account, 6, trade_side=TradeSide.OPEN, sl=leg(PRICE + 100, 0))
-    quote(exchange, PRICE + 100)
+    quote(exchange, PRICE - 100)
     exchange.step(1)
+    assert lots(exchange, account) == 4
+    quote(exchange, PRICE + 100)
+    exchange.step(2)
     assert [(place.side, place.size_lots) for place in exchange.positions(account)] == [("LONG", 10)]
 
 
