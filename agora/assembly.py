@@ -189,7 +189,7 @@ def _of_bitunix(module: str) -> Any:
     return import_module(f"agora.venues.bitunix.{module}")
 
 
-def _bitunix_client(config: Config, access: Access, clock: Clock, network: Any = None) -> Any:
+def _bitunix_client(config: Config, access: Access, clock: Clock, *, network: Any = None) -> Any:
     """The client of an account, or of nobody, at these addresses; a simulation brings its own network."""
     module = _of_bitunix("client")
     key, secret = access.api_key, access.api_secret
@@ -210,7 +210,7 @@ async def look(config: Config, access: Access, *, network: Any = None, clock: Cl
     """
     run: RunSettings = config["run"]
     preflight, settings = _of_bitunix("preflight"), config["bitunix"]
-    client = _bitunix_client(config, access, clock or PacedClock(factor=run.clock_factor), network)
+    client = _bitunix_client(config, access, clock or PacedClock(factor=run.clock_factor), network=network)
     try:
         instruments = await _instruments_seen(client, config, access)
         if not run.is_live:
@@ -277,7 +277,7 @@ def _contract_text(item: Instrument) -> str:
 def _bitunix_feed(parts: Parts, clock: Clock, access: Access, *, network: Any = None) -> Feed:
     """Market data of the venue."""
     found: Feed = _of_bitunix("feed").BitunixFeed(
-        _bitunix_client(parts.config, access, clock, network),
+        _bitunix_client(parts.config, access, clock, network=network),
         access.public_ws,
         instruments=parts.instruments,
         interval_s=parts.interval_s,
@@ -290,7 +290,7 @@ def _live_venue(parts: Parts, clock: Clock, feed: Feed, *, network: Any = None) 
     """The account itself. Its state is looked at when it is opened: a resumed run goes on with its orders."""
     assert parts.access is not None
     module, config = _of_bitunix("venue"), parts.config
-    client = _bitunix_client(config, parts.access, clock, network)
+    client = _bitunix_client(config, parts.access, clock, network=network)
     private = _of_bitunix("stream").PrivateSocket(parts.access.private_ws, client)
     made: Venue = module.BitunixVenue(
         module.Lines(client=client, private=private, feed=feed),

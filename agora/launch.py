@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -389,19 +390,9 @@ def _live(opened: Opened, collector: Collector | None, *, folder: Path, options:
     with asyncio.Runner() as loop_runner:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop_runner.get_loop().add_signal_handler(number, controls.on_signal, number)
-        loop_runner.run(_live_beside(beside, cast, controls))
+        life = partial(lifetime.live_measured, cast, monotonic_ns=monotonic_ns, on_lag=controls.measure_lag)
+        loop_runner.run(lifetime.live_beside(life, beside))
     progress.close()
-
-
-async def _live_beside(
-    beside: AbstractAsyncContextManager[object], cast: lifetime.Cast, controls: ProcessControls
-) -> None:
-    """The run's whole life, with what runs beside it. Of a group of faults the run's own is told."""
-    try:
-        async with beside:
-            await lifetime.live_measured(cast, monotonic_ns=monotonic_ns, on_lag=controls.measure_lag)
-    except ExceptionGroup as group:
-        raise group.exceptions[0] from None
 
 
 def _latch(opened: Opened, options: Options, *, run_id: str) -> None:

@@ -24,6 +24,24 @@ Data = Annotated[list[str] | None, typer.Option("--data", help="Recording or ori
 Set = Annotated[list[str] | None, typer.Option("--set", help="Any setting: section.key=value; repeatable.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).")]
 Profile = Annotated[str | None, typer.Option(help="cautious, balanced or aggressive.")]
+Venue = Annotated[str | None, typer.Option(help="local, recorded (needs --data), testnet, bitunix.")]
+Mode = Annotated[str | None, typer.Option(help="paper, live or auto: live on a testnet, paper elsewhere.")]
+Speed = Annotated[str | None, typer.Option(help="Of the run's clock: a factor of real time, or max for recordings.")]
+Url = Annotated[
+    list[str] | None,
+    typer.Option("--url", help="Address of the venue, NAME=URL: rest, public_ws, private_ws; repeatable."),
+]
+Testnet = Annotated[
+    str | None, typer.Option(metavar="FILE_OR_-", help="A testnet by its announce line, in a file or on stdin.")
+]
+Faults = Annotated[Path | None, typer.Option(help="Fault plan (JSON list) for the testnet that this run starts.")]
+Provider = Annotated[str | None, typer.Option(help="Market data of a paper run: bitunix, recorded, ccxt:EXCHANGE.")]
+Fallback = Annotated[
+    str | None, typer.Option(help="When the venue cannot be reached, a paper run on: recorded, local, none.")
+]
+RealMoney = Annotated[
+    bool, typer.Option("--i-accept-real-money", help="Needed to trade live anywhere but on this machine.")
+]
 RunDir = Annotated[Path | None, typer.Option("--run-dir", help="Folder of the run instead of AGORA_HOME/runs/….")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; only the outcome and errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the final report as JSON.")]
@@ -39,8 +57,8 @@ def run(
     *,
     config: ConfigFile = None,
     profile: Profile = None,
-    venue: Annotated[str | None, typer.Option(help="local, recorded (needs --data), testnet, bitunix.")] = None,
-    mode: Annotated[str | None, typer.Option(help="paper, live or auto: live on a testnet, paper elsewhere.")] = None,
+    venue: Venue = None,
+    mode: Mode = None,
     trader: Trader = None,
     symbol: Symbol = None,
     interval: Interval = None,
@@ -48,32 +66,17 @@ def run(
     max_trades: Annotated[int | None, typer.Option(help="End after so many completed trades.")] = None,
     seed: Seed = None,
     data: Data = None,
-    speed: Annotated[
-        str | None, typer.Option(help="Of the run's clock: a factor of real time, or max for recordings.")
-    ] = None,
-    url: Annotated[
-        list[str] | None,
-        typer.Option("--url", help="Address of the venue, NAME=URL: rest, public_ws, private_ws; repeatable."),
-    ] = None,
+    speed: Speed = None,
+    url: Url = None,
     rest_url: Annotated[str | None, typer.Option(help="Short for --url rest=….")] = None,
     ws_url: Annotated[str | None, typer.Option(help="Short for both sockets.")] = None,
-    testnet: Annotated[
-        str | None, typer.Option(metavar="FILE_OR_-", help="A testnet by its announce line, in a file or on stdin.")
-    ] = None,
-    faults: Annotated[
-        Path | None, typer.Option(help="Fault plan (JSON list) for the testnet that this run starts.")
-    ] = None,
-    provider: Annotated[
-        str | None, typer.Option(help="Market data of a paper run: bitunix, recorded, ccxt:EXCHANGE.")
-    ] = None,
-    fallback: Annotated[
-        str | None, typer.Option(help="When the venue cannot be reached, a paper run on: recorded, local, none.")
-    ] = None,
-    accept_real_money: Annotated[
-        bool, typer.Option("--i-accept-real-money", help="Needed to trade live anywhere but on this machine.")
-    ] = False,
+    testnet: Testnet = None,
+    faults: Faults = None,
+    provider: Provider = None,
+    fallback: Fallback = None,
+    accept_real_money: RealMoney = False,
     port: Annotated[
-        int | None, typer.Option(min=0, max=65_535, help="Port of an API beside the run (0: a free one).")
+        int | None, typer.Option(min=0, max=65_535, help="Port of an API beside the run (0: free).")
     ] = None,
     no_server: Annotated[bool, typer.Option("--no-server", help="No API, whatever the settings say.")] = False,
     run_dir: RunDir = None,

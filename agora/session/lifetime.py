@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 import msgspec
 
@@ -100,6 +101,15 @@ async def live_measured(cast: Cast, *, monotonic_ns: Callable[[], int], on_lag: 
             await live(cast)
         finally:
             probe.cancel()
+
+
+async def live_beside(life: Callable[[], Awaitable[None]], beside: AbstractAsyncContextManager[object]) -> None:
+    """A whole life with what runs beside it. Of the group of faults that a life ends in, its own is told."""
+    try:
+        async with beside:
+            await life()
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
 
 
 async def probe_lag(monotonic_ns: Callable[[], int], on_lag: Callable[[int], None]) -> None:
