@@ -1,0 +1,343 @@
+"""All calls to Bitunix that a run needs, public and signed, each with one meaning of its answer.
+
+Reads are tried again within their time. What changes something is sent once: whether to repeat it decides who knows
+what it was for. Raises `Refused`, `NotSent`, `InDoubt`, `RateLimited` (venues/rest) and `Malformed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from agora.domain.errors import Transient
+from agora.domain.numbers import NS_PER_MS, NS_PER_S
+from agora.engine.ports import Clock
+from agora.venues.bitunix import wire_requests as bodies
+from agora.venues.bitunix import wire_rows as rows
+from agora.venues.bitunix.caller import Call, Caller
+from agora.venues.bitunix.settings import BitunixSettings
+from agora.venues.bitunix.signing import Credentials
+from agora.venues.bitunix.wire_requests import PlaceRequest, TriggerRequest
+from agora.venues.bitunix.wire_values import Malformed
+from agora.venues.rest import Network, Refused
+
+Row = TypeVar("Row")
+PAGE_ROWS = 100
+# A hundred pages are ten thousand orders or trades: more than a run makes between two looks.
+PAGES_MAX = 100
+KLINES_PER_CALL = 200
+KLINE_CALLS_MAX = 100
+BATCH_MAX = 5
+ORDER_NOT_FOUND = 20007
+NOT_FOUND_CODES = frozenset((ORDER_NOT_FOUND, 30011))
+INTERVALS = {
+    1: "1s", 5: "5s", 15: "15s", 30: "30s", 60: "1m", 180: "3m", 300: "5m", 900: "15m", 1_800: "30m", 3_600: "1h",
+    7_200: "2h", 14_400: "4h", 21_600: "6h", 28_800: "8h", 43_200: "12h", 86_400: "1d",
+}  # fmt: skip
+
+
+class BitunixClient:
+    """One account (or, without credentials, market data alone) at one address."""
+
+    def __init__(
+        self,
+        rest_url: str,
+        network: Network,
+        credentials: Credentials | None,
+        *,
+        clock: Clock,
+        seed: int,
+        settings: BitunixSettings,
+    ) -> None:
+        self._caller = Caller(rest_url, network, credentials, clock=clock, seed=seed, settings=settings)
+        self._clock = clock
+        self._coin = settings.margin_coin
+
+    @property
+    def clock_offset_ms(self) -> int:
+        """How far the venue's clock is ahead of ours."""
+        return self._caller.venue_clock.offset_ms
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._caller.close()
+
+    # Market data.
+
+    async def trading_pairs(self, symbols: Sequence[str] = ()) -> list[rows.PairRow]:
+        """Contracts; without symbols all of them."""
+        data = await self._public("/market/trading_pairs", symbols=",".join(symbols))
+        return rows.rows_of(data, rows.pair_row)
+
+    async def position_tiers(self, symbol: str) -> list[rows.TierRow]:
+        """Tiers of positions, smallest first."""
+        data = await self._public("/position/get_position_tiers", symbol=symbol)
+        return sorted(rows.rows_of(data, rows.tier_row), key=lambda tier: tier.level)
+
+    async def funding_rate(self, symbol: str) -> rows.FundingRow:
+        """Funding as it stands."""
+        return rows.row_of(await self._public("/market/funding_rate", symbol=symbol), rows.funding_row)
+
+    async def funding_rates(self) -> list[rows.FundingRow]:
+        """Funding of all contracts; those that are no longer listed, whose figures are none, are left out."""
+        data = await self._public("/market/funding_rate/batch")
+        return [row for row in rows.rows_of(data, rows.funding_row) if row.mark_price and row.index_price]
+
+    async def funding_history(self, symbol: str, *, start_ms: int, limit: int = 200) -> list[rows.FundingHistoryRow]:
+        """Settlements since then, oldest first (the venue's word for the start is spelt so)."""
+        data = await self._public(
+            "/market/get_funding_rate_history", symbol=symbol, starTime=str(start_ms), limit=str(limit)
+        )
+        return sorted(rows.rows_of(data, rows.funding_history_row), key=lambda row: row.time_ms)
+
+    async def klines(self, symbol: str, interval_s: int, *, start_ns: int, end_ns: int) -> list[rows.KlineRow]:
+        """Closed candles that began within [start, end), in order, each once.
+
+        The venue gives the newest before an end, whatever start is asked for, and its last row may be forming.
+        """
+        found: dict[int, rows.KlineRow] = {}
+        step_ms, start_ms = interval_s * 1_000, start_ns // NS_PER_MS
+        venue_now_ms = self._clock.now_ns() // NS_PER_MS + self.clock_offset_ms
+        end_ms = min(end_ns // NS_PER_MS, venue_now_ms)
+        for _ in range(KLINE_CALLS_MAX):
+            data = await self._public(
+                "/market/kline",
+                symbol=symbol,
+                interval=INTERVALS[interval_s],
+                startTime=str(start_ms),
+                endTime=str(end_ms),
+                limit=str(KLINES_PER_CALL),
+            )
+            page = rows.rows_of(data, rows.kline_row)
+            new = {row.start_ms: row for row in page if row.start_ms % step_ms == 0 and row.start_ms not in found}
+            found |= new
+            oldest_ms = min(new, default=0)
+            if not new or oldest_ms <= start_ms:
+                break
+            end_ms = oldest_ms
+        wanted = range(start_ms, end_ns // NS_PER_MS)
+        return [found[at] for at in sorted(found) if at in wanted and at + step_ms <= venue_now_ms]
+
+    async def depth(self, symbol: str, *, limit: str = "15") -> rows.DepthRow:
+        """The book, of `1`, `5`, `15`, `50` or `max` levels."""
+        return rows.row_of(await self._public("/market/depth", symbol=symbol, limit=limit), rows.depth_row)
+
+    async def tickers(self, symbols: Sequence[str] = ()) -> list[rows.TickerRow]:
+        """Prices."""
+        return rows.rows_of(await self._public("/market/tickers", symbols=",".join(symbols)), rows.ticker_row)
+
+    # The account.
+
+    async def account(self) -> rows.AccountRow:
+        """Money."""
+        return rows.row_of(await self._read("/account", marginCoin=self._coin), rows.account_row)
+
+    async def leverage_mode(self, symbol: str) -> rows.LeverageRow:
+        """How a symbol is traded."""
+        data = await self._read("/account/get_leverage_margin_mode", symbol=symbol, marginCoin=self._coin)
+        return rows.row_of(data, rows.leverage_row)
+
+    async def change_leverage(self, symbol: str, leverage: int) -> None:
+        """Set the leverage of a symbol."""
+        await self._change(
+            "/account/change_leverage", {"symbol": symbol, "marginCoin": self._coin, "leverage": leverage}
+        )
+
+    async def change_margin_mode(self, symbol: str, margin_mode: str) -> None:
+        """Set CROSS or ISOLATION; refused with an open position or order."""
+        body = {"symbol": symbol, "marginCoin": self._coin, "marginMode": margin_mode}
+        await self._change("/account/change_margin_mode", body)
+
+    async def change_position_mode(self, position_mode: str) -> None:
+        """Set ONE_WAY or HEDGE for the whole account; refused with any open position or order."""
+        await self._change("/account/change_position_mode", {"positionMode": position_mode})
+
+    async def adjust_margin(self, symbol: str, *, amount: str, position_id: str) -> None:
+        """Add margin to an isolated position, or take some away."""
+        body = {"symbol": symbol, "marginCoin": self._coin, "amount": amount, "positionId": position_id}
+        await self._change("/account/adjust_position_margin", body, per_s=5)
+
+    # Orders.
+
+    async def place(self, request: PlaceRequest) -> rows.PlaceAnswer:
+        """Send an order, once."""
+        call = Call(
+            path="/trade/place_order",
+            bucket="order",
+            body=bodies.place_body(request),
+            raises_risk=not request.reduce_only,
+        )
+        return rows.row_of(await self._caller.once(call), rows.place_answer)
+
+    async def batch(self, requests: Sequence[PlaceRequest]) -> rows.BatchAnswer:
+        """Send up to five orders of one symbol, once."""
+        if not 1 <= len(requests) <= BATCH_MAX or len({request.symbol for request in requests}) != 1:
+            raise ValueError(f"a batch has one to {BATCH_MAX} orders of one symbol")
+        call = Call(
+            path="/trade/batch_order",
+            bucket="batch",
+            per_s=1,
+            body=bodies.batch_body(list(requests)),
+            raises_risk=not all(request.reduce_only for request in requests),
+        )
+        return rows.row_of(await self._caller.once(call), rows.batch_answer)
+
+    async def cancel(self, symbol: str, *, order_id: str = "", client_id: str = "") -> None:
+        """Ask for the cancel of one order; raises `Refused` where the venue does not take it."""
+        answer = await self.cancel_several(symbol, [(order_id, client_id)])
+        if answer.failed:
+            raise Refused(answer.failed[0].code, answer.failed[0].message)
+
+    async def cancel_several(self, symbol: str, ids: Sequence[tuple[str, str]]) -> rows.BatchAnswer:
+        """Ask for the cancel of orders by (order id, client id)."""
+        body = bodies.cancel_body(symbol, list(ids))
+        data = await self._change("/trade/cancel_orders", body, per_s=5, is_cancel=True)
+        return rows.row_of(data, rows.batch_answer)
+
+    async def cancel_all(self, symbol: str = "") -> rows.BatchAnswer:
+        """Ask for the cancel of everything, or of everything in a symbol."""
+        body = {"symbol": symbol} if symbol else {}
+        return rows.row_of(await self._change("/trade/cancel_all_orders", body, is_cancel=True), rows.batch_answer)
+
+    async def modify(
+        self, *, qty: str, price: str, order_id: str = "", client_id: str = "", raises_risk: bool = False
+    ) -> rows.PlaceAnswer:
+        """Give an order another size and price."""
+        body = bodies.modify_body(order_id=order_id, client_id=client_id, qty=qty, price=price)
+        call = Call(path="/trade/modify_order", bucket="/trade/modify_order", body=body, raises_risk=raises_risk)
+        return rows.row_of(await self._caller.once(call), rows.place_answer)
+
+    async def pending_orders(self, symbol: str = "") -> list[rows.OrderRow]:
+        """Open orders, newest first."""
+        return await self._pages("/trade/get_pending_orders", rows.order_row, "orderList", symbol=symbol)
+
+    async def history_orders(
+        self, symbol: str = "", *, start_ms: int = 0, include_cancelled: bool = True
+    ) -> list[rows.OrderRow]:
+        """Ended orders, newest first. Without being asked for them the venue leaves cancelled ones out."""
+        return await self._pages(
+            "/trade/get_history_orders",
+            rows.order_row,
+            "orderList",
+            symbol=symbol,
+            startTime=str(start_ms) if start_ms else "",
+            queryCanceled="true" if include_cancelled else "",
+        )
+
+    async def order_detail(self, *, order_id: str = "", client_id: str = "") -> rows.OrderRow | None:
+        """One order by either id; None where the venue does not find it, which is not yet final."""
+        query = {"orderId": order_id} if order_id else {"clientId": client_id}
+        try:
+            data = await self._read("/trade/get_order_detail", **query)
+        except Refused as fault:
+            if fault.code in NOT_FOUND_CODES:
+                return None
+            raise
+        return None if data is None else rows.row_of(data, rows.order_row)
+
+    async def trades(self, symbol: str = "", *, order_id: str = "", start_ms: int = 0) -> list[rows.TradeRow]:
+        """Our trades, newest first."""
+        return await self._pages(
+            "/trade/get_history_trades",
+            rows.trade_row,
+            "tradeList",
+            symbol=symbol,
+            orderId=order_id,
+            startTime=str(start_ms) if start_ms else "",
+        )
+
+    # Positions.
+
+    async def positions(self, symbol: str = "") -> list[rows.PositionRow]:
+        """Open positions."""
+        data = await self._read("/position/get_pending_positions", symbol=symbol)
+        return [row for row in rows.rows_of(data, rows.position_row) if row.qty]
+
+    async def history_positions(self, symbol: str = "", *, start_ms: int = 0) -> list[rows.HistoryPositionRow]:
+        """Closed positions, newest first."""
+        return await self._pages(
+            "/position/get_history_positions",
+            rows.history_position_row,
+            "positionList",
+            symbol=symbol,
+            startTime=str(start_ms) if start_ms else "",
+        )
+
+    async def close_position(self, position_id: str) -> None:
+        """Close one position at the market."""
+        body = {"positionId": position_id}
+        await self._change("/trade/flash_close_position", body, per_s=5, is_cancel=True)
+
+    async def close_all(self, symbol: str = "") -> None:
+        """Close all positions at the market, or those in a symbol."""
+        await self._change("/trade/close_all_position", {"symbol": symbol} if symbol else {}, per_s=1, is_cancel=True)
+
+    # Triggers.
+
+    async def place_tpsl(self, *, symbol: str, position_id: str, sl_price: str, sl_qty: str, sl_stop_type: str) -> str:
+        """Let a trigger close so much of a position at the market; returns the venue's name of it."""
+        request = TriggerRequest(sl_price=sl_price, sl_qty=sl_qty, sl_stop_type=sl_stop_type)
+        body = bodies.trigger_body(request, symbol=symbol, positionId=position_id)
+        return await self._trigger("/tpsl/place_order", body)
+
+    async def place_position_tpsl(self, symbol: str, position_id: str, request: TriggerRequest) -> str:
+        """Let a trigger close whatever a position holds then; one a position."""
+        body = bodies.trigger_body(request, symbol=symbol, positionId=position_id)
+        return await self._trigger("/tpsl/position/place_order", body)
+
+    async def modify_tpsl(self, tpsl_id: str, *, sl_price: str, sl_qty: str, sl_stop_type: str) -> str:
+        """Move a trigger."""
+        request = TriggerRequest(sl_price=sl_price, sl_qty=sl_qty, sl_stop_type=sl_stop_type)
+        return await self._trigger("/tpsl/modify_order", bodies.trigger_body(request, orderId=tpsl_id))
+
+    async def cancel_tpsl(self, symbol: str, tpsl_id: str) -> str:
+        """Remove a trigger."""
+        return await self._trigger("/tpsl/cancel_order", {"symbol": symbol, "orderId": tpsl_id})
+
+    async def tpsl_pending(self, symbol: str = "") -> list[rows.TpslRow]:
+        """Triggers that wait."""
+        return await self._pages("/tpsl/get_pending_orders", rows.tpsl_row, "orderList", symbol=symbol)
+
+    async def tpsl_history(self, symbol: str = "", *, start_ms: int = 0) -> list[rows.TpslRow]:
+        """Triggers that are over, newest first."""
+        return await self._pages(
+            "/tpsl/get_history_orders",
+            rows.tpsl_row,
+            "orderList",
+            symbol=symbol,
+            startTime=str(start_ms) if start_ms else "",
+        )
+
+    # How calls are made.
+
+    async def _public(self, path: str, **query: str) -> Any:
+        return await self._caller.read(Call(path=path, bucket=path, query=query, is_signed=False))
+
+    async def _read(self, path: str, **query: str) -> Any:
+        return await self._caller.read(Call(path=path, bucket=path, query=query))
+
+    async def _change(self, path: str, body: Mapping[str, Any], *, per_s: int = 10, is_cancel: bool = False) -> Any:
+        return await self._caller.once(Call(path=path, bucket=path, per_s=per_s, body=body, is_cancel=is_cancel))
+
+    async def _trigger(self, path: str, body: Mapping[str, Any]) -> str:
+        return rows.row_of(await self._change(path, body), rows.place_answer).order_id
+
+    async def _pages(self, path: str, read: Callable[[rows.Fields], Row], key: str, **query: str) -> list[Row]:
+        """All rows of a paged read under one fixed end. Raises `Transient` when the list moved while it was read."""
+        end_ms = self._clock.now_ns() // NS_PER_MS + self.clock_offset_ms + NS_PER_S // NS_PER_MS
+        fixed = {**query, "endTime": str(end_ms), "limit": str(PAGE_ROWS)}
+        found: list[Row] = []
+        total: int | None = None
+        for page in range(PAGES_MAX):
+            data = await self._read(path, **fixed, skip=str(page * PAGE_ROWS))
+            page_rows, page_total = rows.rows_of(data, read, key), rows.total_of(data)
+            if page and page_total != total:
+                raise Transient(f"{path}: the list changed while it was read ({total} rows, then {page_total})")
+            total = page_total
+            found += page_rows
+            if len(page_rows) < PAGE_ROWS:
+                return found
+        raise Malformed(f"{path}: more than {PAGES_MAX * PAGE_ROWS} rows")
+
+
+__all__ = ["INTERVALS", "BitunixClient", "Credentials", "PlaceRequest"]
