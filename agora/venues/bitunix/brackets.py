@@ -1,0 +1,176 @@
+"""Stops and targets that protect an entry: they sleep until it fills, and work for what of it is still open.
+
+When one of them has closed the position the other is withdrawn. `stops` and `targets` say how each works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agora.domain.numbers import NS_PER_MS
+from agora.domain.orders import Order
+from agora.venues.bitunix.account import Account
+from agora.venues.bitunix.crew import Bell
+from agora.venues.bitunix.line import FAULTS, Line
+from agora.venues.bitunix.orders import End, Terms, WireOrder
+from agora.venues.bitunix.reports import Reported
+from agora.venues.bitunix.trades import Trades
+from agora.venues.bitunix.wire import TradeRow
+
+# A leg looks so often while it protects something and nothing happens: a push may be lost.
+VIGIL_S = 10.0
+
+
+class Bracket:
+    """An entry and its legs. An entry that has ended long ago is known by what it filled."""
+
+    def __init__(self, *, entry: Reported | None, filled_lots: int = 0) -> None:
+        self.entry = entry
+        self.stop: Leg | None = None
+        self.target: Leg | None = None
+        self._filled_lots = filled_lots
+
+    @property
+    def filled_lots(self) -> int:
+        """What the entry has bought or sold."""
+        return self._filled_lots if self.entry is None else self.entry.told_lots
+
+    @property
+    def open_lots(self) -> int:
+        """What of it the legs have not closed."""
+        return self.filled_lots - sum(leg.told_lots for leg in (self.stop, self.target) if leg is not None)
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the venue has the entry."""
+        return self.entry is None or self.entry.is_accepted or self.entry.told_lots > 0
+
+    @property
+    def is_entry_over(self) -> bool:
+        """Whether the entry will not fill any more."""
+        return self.entry is None or not self.entry.is_open
+
+    def client_ids(self, parent: str) -> set[str]:
+        """The run's names of its entry and legs."""
+        return {parent, *(leg.client_id for leg in (self.stop, self.target) if leg is not None)}
+
+    def ring(self) -> None:
+        """Let the legs look."""
+        for leg in (self.stop, self.target):
+            if leg is not None:
+                leg.hint()
+
+
+class Leg(Reported):
+    """What stop and target have in common: asleep until the entry fills, over when nothing is left to close."""
+
+    def __init__(self, line: Line, trades: Trades, order: Order, *, account: Account, bracket: Bracket) -> None:
+        super().__init__(line, trades, order)
+        self.is_accepted = order.is_open and order.status not in ("planned", "sent", "unknown")
+        self._account = account
+        self._bracket = bracket
+        self._bell = Bell()
+        self._is_cancel_wanted = False
+
+    def start(self) -> None:
+        """Begin; from now on everything happens in the background."""
+        self._line.crew.start(self._run(), name=f"leg {self.client_id}")
+
+    def hint(self) -> None:
+        """Something about it may have changed."""
+        self._bell.ring()
+
+    def cancel(self) -> None:
+        """It should protect no more."""
+        self._is_cancel_wanted = True
+        self._bell.ring()
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether there is nothing yet that it could close."""
+        return self._bracket.filled_lots == 0
+
+    async def _run(self) -> None:
+        pauses: Iterator[float] | None = None
+        wait_s: float | None = 0.0
+        while not self.is_over:
+            if await self._bell.wait(wait_s):
+                pauses = None
+            if await self._look_safely():
+                pauses, wait_s = None, None if self.is_asleep else VIGIL_S
+            else:
+                pauses = pauses or self._line.pauses()
+                wait_s = next(pauses)
+
+    async def _look_safely(self) -> bool:
+        try:
+            return await self._look()
+        except FAULTS:
+            return False
+
+    async def _look(self) -> bool:
+        """Whether nothing more is to be done without a hint."""
+        if not self.is_accepted and self._bracket.is_accepted:
+            self.accept()
+        if self.is_asleep:
+            if self._bracket.is_entry_over:
+                self.end("its entry is gone")
+            return True
+        if self.told_lots >= self.order.size_lots:
+            self.end("filled")
+            return True
+        return await self._work()
+
+    async def _work(self) -> bool:
+        raise NotImplementedError
+
+    async def _owed_lots(self) -> int:
+        """What there is to close: of what the entry opened, as much as the venue's position still has."""
+        await self._account.read_positions()
+        position_lots = -self.order.side * self._account.signed_lots(self.order.instrument)
+        return max(0, min(self._bracket.open_lots, position_lots))
+
+    # What orders under this leg say (protocol `Owner`).
+
+    def on_accepted(self, venue_id: str, latency_ns: int) -> None:
+        """Its order is at the venue."""
+        self.accept(venue_id, latency_ns)
+
+    def on_doubt(self, reason: str) -> None:
+        """Whether its order is at the venue is unknown; it counts as working all the same."""
+        self._line.err("orders", f"{self.client_id}: {reason}")
+
+    def on_refused(self, reason: str) -> None:
+        """Its order was refused; the next look finds that nothing works."""
+        self._line.err("orders", f"{self.client_id}: {reason}")
+
+    def on_back(self) -> None:
+        """Its order is at the venue after all."""
+        self.is_over = False
+
+    def on_trade(self, row: TradeRow, lots: int) -> None:
+        """So much of it traded."""
+        self.report_trade(row, lots)
+        self._bracket.ring()
+
+    def on_over(self, end: End, reason: str) -> None:
+        """Its order is done; whether the leg is, shows what is left to close."""
+        del end, reason
+        self._bell.ring()
+
+    def on_moved(self, price_ticks: int, size_lots: int) -> None:
+        """Its order has changed."""
+
+    def on_not_moved(self, reason: str) -> None:
+        """Its order stays as it was."""
+
+    def _child(self, wire_id: str, terms: Terms) -> WireOrder:
+        """An order at the venue under this leg."""
+        wire = WireOrder(self._line, self._trades, self, wire_id=wire_id, terms=terms)
+        if wire_id:
+            self._trades.register(wire_id, wire)
+        return wire
+
+    def _next_wire_id(self) -> str:
+        """A client id of a further order of this leg: the venue takes each only once, also after a restart."""
+        return f"{self.client_id}-{self._line.now_ns // NS_PER_MS:x}"

@@ -1,0 +1,105 @@
+"""Background work of one venue: tasks with an owner, a bell to wake them, and reads that many callers share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+
+class Bell:
+    """Wakes one waiting task. A ring before the wait is not lost."""
+
+    __slots__ = ("_is_rung", "_waiting")
+
+    def __init__(self) -> None:
+        self._is_rung = False
+        self._waiting: asyncio.Future[None] | None = None
+
+    def ring(self) -> None:
+        """Something happened."""
+        self._is_rung = True
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def wait(self, seconds: float | None) -> bool:
+        """Until the next ring (True) or so many seconds have passed (False); None: for ever."""
+        if not self._is_rung and (seconds is None or seconds > 0):
+            loop = asyncio.get_running_loop()
+            waiting = self._waiting = loop.create_future()
+            timer = None if seconds is None else loop.call_later(seconds, _release, waiting)
+            try:
+                await waiting
+            finally:
+                self._waiting = None
+                if timer is not None:
+                    timer.cancel()
+        is_rung, self._is_rung = self._is_rung, False
+        return is_rung
+
+
+def _release(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
+
+
+class Crew:
+    """Owns tasks from their start to their end. A bug in one of them is told at once and stops none of the others.
+
+    asyncio's own group would cancel the run that opened it; here the run must hear of the bug and end in order,
+    with the tasks that cancel and flatten still at work.
+    """
+
+    def __init__(self, on_fault: Callable[[BaseException], None]) -> None:
+        self._on_fault = on_fault
+        # In the order of their start: what is cancelled first must not depend on addresses in memory.
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._is_closed = False
+
+    def __len__(self) -> int:
+        """Tasks at work."""
+        return len(self._tasks)
+
+    def start(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        """Begin a piece of work in the background; after `close` nothing begins any more."""
+        if self._is_closed:
+            work.close()
+            return
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks[task] = None
+        task.add_done_callback(self._see_off)
+
+    def _see_off(self, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(task, None)
+        fault = None if task.cancelled() else task.exception()
+        if fault is not None and not self._is_closed:
+            self._on_fault(fault)
+
+    async def close(self) -> None:
+        """Cancel everything and wait until it is gone."""
+        self._is_closed = True
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+
+class SharedRead:
+    """A read that several ask for at one time and that is done once: each gets one that began after it asked."""
+
+    def __init__(self, read: Callable[[], Awaitable[None]]) -> None:
+        self._read = read
+        self._lock = asyncio.Lock()
+        self._asked = 0
+        self._answered = 0
+
+    async def __call__(self) -> None:
+        """Return when a read that began after this call is done; raises what that read raises."""
+        self._asked += 1
+        mine = self._asked
+        async with self._lock:
+            if self._answered >= mine:
+                return
+            covers = self._asked
+            await self._read()
+            self._answered = covers

@@ -1,0 +1,94 @@
+"""What every part of the live venue works with: the client, the clock, the steps of each symbol, where events go."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from decimal import ROUND_CEILING, Decimal
+from typing import TypeVar
+
+from agora.domain.errors import Transient
+from agora.domain.events import ErrorSeen, Event, UserLost
+from agora.domain.instruments import Instrument
+from agora.domain.numbers import MONEY_SCALE, NS_PER_MS, Rounding
+from agora.engine.ports import Clock
+from agora.venues.bitunix.client import BitunixClient
+from agora.venues.bitunix.crew import Crew
+from agora.venues.bitunix.settings import BitunixSettings
+from agora.venues.bitunix.wire import Malformed
+from agora.venues.rest import AuthRefused, Refused
+
+Answer = TypeVar("Answer")
+
+# What a request to the venue may end in. Anything else is a bug of ours.
+FAULTS = (Refused, Transient, Malformed)
+
+
+class Line:
+    """The line to the venue. `tell` puts an event into the queue of the run."""
+
+    def __init__(
+        self,
+        client: BitunixClient,
+        clock: Clock,
+        settings: BitunixSettings,
+        *,
+        instruments: dict[str, Instrument],
+        tell: Callable[[Event], None],
+        crew: Crew,
+    ) -> None:
+        self.client = client
+        self.clock = clock
+        self.settings = settings
+        self.instruments = instruments
+        self.tell = tell
+        self.crew = crew
+        # The middle of each market, from which the slippage of a fill is measured.
+        self.middles: dict[str, int] = {}
+        # Triggers at the venue, each with the stop of ours that it belongs to.
+        self.claimed: dict[str, str] = {}
+        self._refusals = 0
+
+    @property
+    def now_ns(self) -> int:
+        """The run's time."""
+        return self.clock.now_ns()
+
+    def venue_ms(self, ts_ns: int) -> int:
+        """What the venue's clock shows at a time of ours."""
+        return ts_ns // NS_PER_MS + round(self.client.clock_offset_ms)
+
+    async def ask(self, request: Awaitable[Answer]) -> Answer:
+        """Await an answer. Keys that are refused several times in a row are revoked: that ends the run."""
+        try:
+            answer = await request
+        except AuthRefused as fault:
+            self._refusals += 1
+            if self._refusals == self.settings.login_refusals_max:
+                self.tell(UserLost(ts_ns=self.now_ns, reason=f"auth: {fault}"))
+            raise
+        self._refusals = 0
+        return answer
+
+    def pauses(self) -> Iterator[float]:
+        """Seconds between looks: doubling from the shortest to the longest, without end."""
+        pause = self.settings.look_s_min
+        while True:
+            yield pause
+            pause = min(2 * pause, self.settings.look_s_max)
+
+    def err(self, where: str, detail: str) -> None:
+        """Something went wrong that somebody should know of."""
+        self.tell(ErrorSeen(ts_ns=self.now_ns, where=where, detail=detail))
+
+    def lots(self, symbol: str, size: Decimal) -> int:
+        """A size of the venue in lots."""
+        return self.instruments[symbol].size_lots(size, Rounding.NEAREST)
+
+    def ticks(self, symbol: str, price: Decimal) -> int:
+        """A price of the venue in ticks."""
+        return self.instruments[symbol].price_ticks(price, Rounding.NEAREST)
+
+
+def fee_units(fee: Decimal) -> int:
+    """A fee in money units. The venue computes with more decimals than money has: rounded up, against us."""
+    return int((fee * MONEY_SCALE).to_integral_value(rounding=ROUND_CEILING))

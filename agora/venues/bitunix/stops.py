@@ -1,0 +1,236 @@
+"""Stops: triggers at the venue. Each travels with its entry, so that the position is protected from its first lot on.
+
+Where no trigger came with a fill, one is placed for what is bare. What a trigger sells or buys is an order of the
+venue's own making, found by its trades.
+"""
+
+from __future__ import annotations
+
+from agora.domain.numbers import NS_PER_S
+from agora.domain.orders import Order
+from agora.venues.bitunix.account import Account
+from agora.venues.bitunix.brackets import Bracket, Leg
+from agora.venues.bitunix.line import Line
+from agora.venues.bitunix.orders import Terms, WireOrder
+from agora.venues.bitunix.trades import Trades
+from agora.venues.bitunix.wire import OrderRow, TpslRow, TradeRow
+from agora.venues.rest import Refused
+
+# The trigger price is on the wrong side of the market already: what the stop was to prevent has happened.
+PASSED = frozenset(range(30020, 30038))
+# The venue makes an entry's stop in the moment of its fill; after this a position without one is bare.
+BARE_NS = NS_PER_S
+
+
+class StopLeg(Leg):
+    """A stop: triggers at the venue, whose child orders come under ids that we do not choose."""
+
+    def __init__(self, line: Line, trades: Trades, order: Order, *, account: Account, bracket: Bracket) -> None:
+        super().__init__(line, trades, order, account=account, bracket=bracket)
+        self._trigger_ticks = order.trigger_ticks
+        self._told_ticks = order.trigger_ticks
+        self._row_ids: set[str] = set()
+        self._children: list[WireOrder] = []
+        self._bare_since_ns = 0
+        self._fired_ns = 0
+        self._takes_any = False
+
+    def resume(self) -> None:
+        """Go on after a restart: a trigger that is there may stand where we had just asked for."""
+        self._takes_any = True
+        self.start()
+
+    def wires(self) -> list[WireOrder]:
+        """Its orders at the venue."""
+        return self._children
+
+    def amend(self, price_ticks: int, trigger_ticks: int) -> None:
+        """It should trigger elsewhere."""
+        del price_ticks  # A stop sells or buys at the market.
+        self._trigger_ticks = trigger_ticks or self._trigger_ticks
+        self._bell.ring()
+
+    async def claim(self, row: TradeRow) -> WireOrder | None:
+        """The child that this trade belongs to, if a trigger of this stop has made it."""
+        fits = row.symbol == self.order.instrument and row.side == self.order.side and row.reduce_only
+        if self.is_over or self.is_asleep or not fits:
+            return None
+        if self._line.lots(row.symbol, row.qty) > self._bracket.open_lots:
+            return None
+        live = {each.tpsl_id for each in await self._rows()}
+        if self._row_ids and self._row_ids <= live:
+            return None
+        fired = [each for each in await self._history() if each.status == "FILLED" and self._is_mine(each)]
+        return self._adopt(row.order_id) if fired else None
+
+    def _adopt(self, venue_id: str) -> WireOrder:
+        terms = Terms(
+            symbol=self.order.instrument,
+            side=self.order.side,
+            size_lots=self._bracket.open_lots,
+            order_type="MARKET",
+            effect="IOC",
+            reduce_only=True,
+            is_immediate=True,
+        )
+        child = self._child("", terms)
+        child.restore(venue_id=venue_id, known_lots=0, sent_ns=self._line.now_ns)
+        self._begin(child)
+        return child
+
+    def _begin(self, child: WireOrder) -> None:
+        self._fired_ns = 0
+        self._children.append(child)
+        self._line.crew.start(child.run(), name=f"stop {self.client_id}")
+
+    async def _rows(self) -> list[TpslRow]:
+        symbol = self.order.instrument
+        rows = [row for row in await self._line.ask(self._line.client.tpsl_pending(symbol)) if self._is_mine(row)]
+        self._row_ids |= {row.tpsl_id for row in rows}
+        return rows
+
+    async def _history(self) -> list[TpslRow]:
+        since_ns = self.order.planned_ts_ns - int(self._line.settings.overlap_s * NS_PER_S)
+        rows = await self._line.ask(
+            self._line.client.tpsl_history(self.order.instrument, start_ms=self._line.venue_ms(since_ns))
+        )
+        return list(rows)
+
+    def _is_mine(self, row: TpslRow) -> bool:
+        """By its id, or by where it triggers: a trigger that came with the entry has an id that nobody told us."""
+        if row.tpsl_id in self._row_ids:
+            return True
+        if row.sl_price is None or row.tpsl_id in self._line.claimed:
+            return False
+        is_mine = self._line.ticks(row.symbol, row.sl_price) in (self.order.trigger_ticks, self._trigger_ticks)
+        is_mine = is_mine or (self._takes_any and not self._row_ids)
+        if is_mine:
+            self._line.claimed[row.tpsl_id] = self.client_id
+            self._row_ids.add(row.tpsl_id)
+        return is_mine
+
+    async def _work(self) -> bool:
+        rows = await self._rows()
+        if not await self._is_accounted_for({row.tpsl_id for row in rows}):
+            return False
+        self._children = [child for child in self._children if not child.is_over]
+        if self._children:
+            return True  # Its end rings.
+        owed_lots = await self._owed_lots()
+        if self._is_cancel_wanted or (not owed_lots and self._bracket.is_entry_over):
+            return await self._withdraw(rows)
+        return await self._protect(rows, owed_lots)
+
+    async def _is_accounted_for(self, live: set[str]) -> bool:
+        """Whether it is known what became of triggers that are no more: fired ones have a child whose trades come."""
+        gone = self._row_ids - live
+        if not gone:
+            return not self._is_waiting_for_child()
+        status = {row.tpsl_id: row.status for row in await self._history()}
+        if any(status.get(tpsl_id, "NEW") == "NEW" for tpsl_id in gone):
+            return False
+        self._row_ids -= gone
+        for tpsl_id in gone:
+            if status[tpsl_id] == "FILLED" and not self._children:
+                self._fired_ns = self._line.now_ns
+        await self._trades.sweep()
+        return not self._is_waiting_for_child()
+
+    def _is_waiting_for_child(self) -> bool:
+        """A fired trigger's order may not be visible yet; after the grace time it counts as never made."""
+        grace_ns = int(self._line.settings.not_found_grace_s * NS_PER_S)
+        return bool(self._fired_ns) and not self._children and self._line.now_ns - self._fired_ns < grace_ns
+
+    async def _withdraw(self, rows: list[TpslRow]) -> bool:
+        """Remove the triggers; over when none is left, and none can still come with the entry's last fill."""
+        for row in rows:
+            await self._line.ask(self._line.client.cancel_tpsl(row.symbol, row.tpsl_id))
+        if rows or not self._is_bare_for_long():
+            return False
+        self.end("requested" if self._is_cancel_wanted else "nothing left to protect")
+        return True
+
+    def _is_bare_for_long(self) -> bool:
+        """Whether no trigger was seen for longer than the venue needs to make one."""
+        if not self._bare_since_ns:
+            self._bare_since_ns = self._line.now_ns
+        return self._line.now_ns - self._bare_since_ns >= BARE_NS
+
+    async def _protect(self, rows: list[TpslRow], owed_lots: int) -> bool:
+        """Let the triggers cover what is open, at the price that is wanted."""
+        symbol = self.order.instrument
+        # A row without a size closes whatever the position holds.
+        covered = sum(owed_lots if row.sl_qty is None else self._line.lots(symbol, row.sl_qty) for row in rows)
+        if covered < owed_lots:
+            if self._is_bare_for_long():
+                await self._place(owed_lots - covered)
+            return False
+        self._bare_since_ns = 0
+        for row in rows:
+            if row.sl_price is not None and self._line.ticks(symbol, row.sl_price) != self._trigger_ticks:
+                await self._move(row)
+                return False
+        if self._told_ticks != self._trigger_ticks:
+            self._told_ticks = self._trigger_ticks
+            self.report_moved(trigger_ticks=self._trigger_ticks)
+        return True
+
+    async def _place(self, lots: int) -> None:
+        """A trigger for what is bare; where its price is passed already, the position is closed at once."""
+        instrument = self._line.instruments[self.order.instrument]
+        try:
+            tpsl_id = await self._line.ask(
+                self._line.client.place_tpsl(
+                    symbol=instrument.symbol,
+                    position_id=self._account.position_id(instrument.symbol),
+                    sl_price=instrument.price_text(self._trigger_ticks),
+                    sl_qty=instrument.size_text(lots),
+                    sl_stop_type=self._line.settings.stop_price,
+                )
+            )
+        except Refused as fault:
+            self._line.err("orders", f"{self.client_id}: no stop was placed: {fault}")
+            if fault.code in PASSED:
+                self._close_now(lots)
+        else:
+            self._row_ids.add(tpsl_id)
+            self._line.claimed[tpsl_id] = self.client_id
+            self._bare_since_ns = 0
+
+    def _close_now(self, lots: int) -> None:
+        terms = Terms(
+            symbol=self.order.instrument,
+            side=self.order.side,
+            size_lots=lots,
+            order_type="MARKET",
+            effect="IOC",
+            reduce_only=True,
+            is_immediate=True,
+        )
+        self._begin(self._child(self._next_wire_id(), terms))
+
+    async def _move(self, row: TpslRow) -> None:
+        instrument = self._line.instruments[row.symbol]
+        try:
+            await self._line.ask(
+                self._line.client.modify_tpsl(
+                    row.tpsl_id,
+                    sl_price=instrument.price_text(self._trigger_ticks),
+                    sl_qty="" if row.sl_qty is None else instrument.size_text(self._line.lots(row.symbol, row.sl_qty)),
+                    sl_stop_type=self._line.settings.stop_price,
+                )
+            )
+        except Refused as fault:
+            self._trigger_ticks = self._told_ticks
+            self.report_not_moved(str(fault))
+
+
+async def owner_of_child(stops: list[StopLeg], row: TradeRow, detail: OrderRow | None) -> WireOrder | None:
+    """The stop's child that a trade belongs to; None: nobody's here. An order with a client id is no child."""
+    if row.client_id or (detail is not None and detail.client_id):
+        return None
+    for stop in stops:
+        child = await stop.claim(row)
+        if child is not None:
+            return child
+    return None

@@ -1,0 +1,142 @@
+"""Targets: resting orders of ours that can only reduce, placed when the entry fills, and grown with it."""
+
+from __future__ import annotations
+
+from agora.domain.orders import Order
+from agora.venues.bitunix.account import Account
+from agora.venues.bitunix.brackets import Bracket, Leg
+from agora.venues.bitunix.line import Line
+from agora.venues.bitunix.orders import Stage, Terms, WireOrder
+from agora.venues.bitunix.trades import Trades
+from agora.venues.bitunix.wire import TradeRow
+
+# A target that is refused so often in a row is not possible here.
+REFUSALS_MAX = 3
+
+
+class TargetLeg(Leg):
+    """A target: a resting order of ours that can only reduce, as large as what the entry has filled."""
+
+    def __init__(self, line: Line, trades: Trades, order: Order, *, account: Account, bracket: Bracket) -> None:
+        super().__init__(line, trades, order, account=account, bracket=bracket)
+        self._price_ticks = order.price_ticks
+        self._child_order: WireOrder | None = None
+        self._refusals = 0
+        self._placed = 0
+        trades.register(order.client_id, self)
+
+    def resume(self) -> None:
+        """Go on after a restart: if the entry has filled, our order may be there under the leg's own id."""
+        if not self.is_asleep:
+            self._child_order = child = WireOrder(
+                self._line, self._trades, self, wire_id=self.client_id, terms=self._terms(self._bracket.open_lots)
+            )
+            child.restore(
+                venue_id=self.order.venue_id, known_lots=self.order.filled_lots, sent_ns=self.order.planned_ts_ns
+            )
+            self._placed = 1
+            self._line.crew.start(child.run(), name=f"target {self.client_id}")
+        self.start()
+
+    def wires(self) -> list[WireOrder]:
+        """Its orders at the venue."""
+        return [] if self._child_order is None else [self._child_order]
+
+    def amend(self, price_ticks: int, trigger_ticks: int) -> None:
+        """It should have another price."""
+        del trigger_ticks
+        self._price_ticks = price_ticks or self._price_ticks
+        if self._is_working():
+            self._bell.ring()
+        else:
+            self.report_moved(price_ticks=self._price_ticks)
+
+    # Trades under the leg's own id (protocol `Taker`).
+
+    def learn(self, venue_id: str) -> None:
+        """Its order was seen at the venue."""
+        if self._child_order is not None:
+            self._child_order.learn(venue_id)
+
+    def take(self, row: TradeRow) -> None:
+        """A trade of it."""
+        if self._child_order is not None and self._child_order.venue_id == row.order_id:
+            self._child_order.take(row)
+        else:
+            self.on_trade(row, self._line.lots(row.symbol, row.qty))
+
+    def _is_working(self) -> bool:
+        return self._child_order is not None and not self._child_order.is_over
+
+    def _terms(self, lots: int) -> Terms:
+        return Terms(
+            symbol=self.order.instrument,
+            side=self.order.side,
+            size_lots=lots,
+            order_type="LIMIT",
+            effect="GTC",
+            price_ticks=self._price_ticks,
+            reduce_only=True,
+        )
+
+    async def _work(self) -> bool:
+        owed_lots = await self._owed_lots()
+        child = self._child_order if self._is_working() else None
+        if self._is_cancel_wanted or not owed_lots:
+            return self._withdraw(child)
+        if self._refusals >= REFUSALS_MAX:
+            self.end("refused by the venue")
+            return True
+        if child is None:
+            self._place(owed_lots)
+            return False
+        if child.stage is not Stage.WORKING:
+            return False
+        wanted = (self._price_ticks, max(child.terms.size_lots, child.known_lots + owed_lots))
+        if wanted != (child.terms.price_ticks, child.terms.size_lots):
+            child.amend(*wanted)
+        return True
+
+    def _withdraw(self, child: WireOrder | None) -> bool:
+        """Its order goes first; the leg ends when the entry can open nothing more for it."""
+        if child is not None:
+            child.cancel()
+        elif self._is_cancel_wanted or self._bracket.is_entry_over:
+            self.end("requested" if self._is_cancel_wanted else "nothing left to close")
+        return True
+
+    def _place(self, lots: int) -> None:
+        """The first order has the leg's own id: it is the one that was announced."""
+        wire_id = self._next_wire_id() if self._placed else self.client_id
+        self._placed += 1
+        terms = self._terms(lots)
+        self._child_order = (
+            WireOrder(self._line, self._trades, self, wire_id=wire_id, terms=terms)
+            if wire_id == self.client_id
+            else self._child(wire_id, terms)
+        )
+        self._line.crew.start(self._child_order.run(), name=f"target {self.client_id}")
+
+    def on_accepted(self, venue_id: str, latency_ns: int) -> None:
+        """Its order is at the venue."""
+        self._refusals = 0
+        super().on_accepted(venue_id, latency_ns)
+
+    def on_refused(self, reason: str) -> None:
+        """Its order was refused."""
+        self._refusals += 1
+        super().on_refused(reason)
+
+    def on_moved(self, price_ticks: int, size_lots: int) -> None:
+        """Its order has another price or size."""
+        del size_lots
+        if price_ticks != self.order.price_ticks:
+            self.order.price_ticks = price_ticks
+            self.report_moved(price_ticks=price_ticks)
+        self._bell.ring()
+
+    def on_not_moved(self, reason: str) -> None:
+        """Its order stays as it was; a wish of the run is given up, a larger size is asked for again."""
+        if self._price_ticks != self.order.price_ticks:
+            self._price_ticks = self.order.price_ticks
+            self.report_not_moved(reason)

@@ -1,0 +1,423 @@
+"""A live account at Bitunix (port `Venue`): our orders, the venue's evidence, one queue to the run.
+
+Everything the venue says about orders, money and positions reaches the run through one queue that drops none of it.
+Work happens in tasks of one crew; a bug in any of them is raised by `receive`, so that the run ends in order while
+the other tasks go on cancelling and flattening.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from agora.domain.errors import StartFault, Transient, UsageFault
+from agora.domain.events import (
+    Event,
+    FeedLost,
+    Funding,
+    MarketCandle,
+    MarketQuote,
+    OrderFilled,
+    OrderRejected,
+    Reconcile,
+)
+from agora.domain.instruments import Instrument
+from agora.domain.numbers import NS_PER_S
+from agora.domain.orders import Order, OrderType, Purpose
+from agora.engine.ports import Clock
+from agora.engine.state import State
+from agora.venues.bitunix.account import Account, Held
+from agora.venues.bitunix.brackets import Bracket
+from agora.venues.bitunix.client import BitunixClient
+from agora.venues.bitunix.crew import Bell, Crew
+from agora.venues.bitunix.line import FAULTS, Line
+from agora.venues.bitunix.orders import Stage, WireOrder
+from agora.venues.bitunix.reports import PlainOrder
+from agora.venues.bitunix.settings import BitunixSettings
+from agora.venues.bitunix.stops import StopLeg, owner_of_child
+from agora.venues.bitunix.stream import PrivateSocket, Push, UserStream
+from agora.venues.bitunix.targets import TargetLeg
+from agora.venues.bitunix.trades import Taker, Trades
+from agora.venues.bitunix.wire import OrderPush, OrderRow, PositionPush, TradeRow
+from agora.venues.inbox import Inbox
+from agora.venues.rest import AuthRefused
+
+# A feed is asked for its next event with a deadline so far away that it hardly ever comes.
+FEED_WAIT_NS = 60 * NS_PER_S
+# Looks at orders that the account shows otherwise than we know them, before it is told as it is.
+SETTLING_LOOKS_MAX = 8
+# Ended orders kept by name; the run asks about none of them again.
+ORDERS_KEPT = 2_000
+
+RunOrder = PlainOrder | StopLeg | TargetLeg
+
+
+class Feed(Protocol):
+    """A source of market data on the run's clock."""
+
+    async def open(self) -> None:
+        """Connect; called once."""
+        ...
+
+    async def next(self, deadline_ns: int) -> Event | None:
+        """The next event if it is due by the deadline, else None at the deadline."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Lines(msgspec.Struct, frozen=True, kw_only=True):
+    """The three lines to the venue: requests, the account's socket, market data."""
+
+    client: BitunixClient
+    private: PrivateSocket
+    feed: Feed
+
+
+class BitunixVenue:
+    """One account, several symbols. `state` is read when the venue is opened, to go on where a run stopped."""
+
+    def __init__(
+        self,
+        lines: Lines,
+        state: State,
+        *,
+        instruments: dict[str, Instrument],
+        settings: BitunixSettings,
+        clock: Clock,
+    ) -> None:
+        self._lines = lines
+        self._state = state
+        self._clock = clock
+        self._settings = settings
+        self._inbox = Inbox()
+        self._bell = Bell()
+        self._fault: BaseException | None = None
+        self._crew = Crew(self._on_fault)
+        self._line = Line(lines.client, clock, settings, instruments=instruments, tell=self._tell, crew=self._crew)
+        self._trades = Trades(self._line)
+        self._trades.claim = self._claim
+        self._account = Account(self._line, self._trades)
+        self._stream = UserStream(self._line, lines.private, hear=self._hear_push, on_gap=self._on_gap)
+        self._orders: dict[str, RunOrder] = {}
+        self._brackets: dict[str, Bracket] = {}
+        self._question = Bell()
+        self._asked_ns = 0
+        self._hints = Bell()
+        self._pushed: dict[str, tuple[str, str]] = {}
+
+    @property
+    def queue_depth(self) -> int:
+        """Events waiting to be looked at."""
+        return len(self._inbox)
+
+    # Beginning and end.
+
+    async def open(self) -> None:
+        """Read where the account stands, take up the orders of an earlier life, connect both sockets.
+
+        Raises `StartFault` when the venue cannot be read, or refuses our keys.
+        """
+        state = self._state
+        if state.started_ts_ns:
+            since_ns = max(state.started_ts_ns, state.now_ns - int(self._settings.retold_s * NS_PER_S))
+            self._trades.resume(since_ns, floor_ns=state.started_ts_ns, known=state.fill_ids)
+            self._account.resume(state.funding_seen, floor_ns=state.started_ts_ns)
+            self._take_up(state)
+        else:
+            await self._until_read(self._trades.begin)
+            await self._until_read(self._account.begin)
+        await self._lines.feed.open()
+        self._crew.start(self._pump(), name="feed")
+        self._crew.start(self._stream.run(), name="user stream")
+        self._crew.start(self._answer_questions(), name="account")
+        self._crew.start(self._heed_hints(), name="trades")
+
+    async def close(self) -> None:
+        """Stop all work and let go of the connections."""
+        await self._crew.close()
+        await self._lines.feed.close()
+        await self._lines.client.close()
+
+    async def _until_read(self, read: Callable[[], Awaitable[None]]) -> None:
+        """Read until it works; raises `StartFault` when the venue stays away, or says that the keys are not good."""
+        until_ns = self._clock.now_ns() + int(self._settings.start_s_max * NS_PER_S)
+        for pause in self._line.pauses():
+            try:
+                await read()
+                return
+            except AuthRefused as fault:
+                raise StartFault(f"the venue refuses the keys: {fault}") from fault
+            except FAULTS as fault:
+                if self._clock.now_ns() >= until_ns:
+                    raise StartFault(f"the venue cannot be read: {fault}") from fault
+            await asyncio.sleep(pause)
+
+    # The queue to the run.
+
+    def _tell(self, event: Event) -> None:
+        self._inbox.put(event)
+        self._bell.ring()
+        if isinstance(event, OrderFilled):
+            for bracket in self._brackets.values():
+                bracket.ring()
+
+    def _on_fault(self, fault: BaseException) -> None:
+        self._fault = self._fault or fault
+        self._bell.ring()
+
+    async def receive(self, deadline_ns: int, *, floor_ns: int) -> Sequence[Event]:
+        """The next event, or nothing at the deadline. Raises what a background task has failed with."""
+        if not self._inbox and self._fault is None:
+            await self._bell.wait(max(0.0, (deadline_ns - self._clock.now_ns()) / NS_PER_S))
+        if self._fault is not None:
+            fault, self._fault = self._fault, None
+            raise fault
+        event = self._inbox.take(max(self._clock.now_ns(), floor_ns))
+        return () if event is None else (_not_before(event, floor_ns),)
+
+    async def _pump(self) -> None:
+        """Market data into the queue; a feed that breaks for good is told once and not asked again."""
+        feed = self._lines.feed
+        try:
+            while True:
+                event = await feed.next(self._clock.now_ns() + FEED_WAIT_NS)
+                if isinstance(event, MarketQuote):
+                    self._line.middles[event.instrument] = (event.bid_ticks + event.ask_ticks) // 2
+                if event is not None:
+                    self._inbox.put(event)
+                    self._bell.ring()
+        except (OSError, UsageFault, Transient) as fault:
+            self._tell(FeedLost(ts_ns=self._clock.now_ns(), reason=str(fault)))
+
+    # Orders.
+
+    def send(self, order: Order, ts_ns: int) -> None:
+        """Hand over an order; the legs of a bracket come in the same turn, before their entry's request leaves."""
+        if order.client_id in self._orders:
+            self._orders[order.client_id].hint()  # Taken up after a restart, and asked for again.
+            return
+        entry = self._orders.get(order.parent)
+        if order.type in (OrderType.MARKET, OrderType.LIMIT) and not order.parent:
+            plain = PlainOrder(self._line, self._trades, order)
+            self._keep(plain)
+            plain.start()
+        elif order.parent and order.purpose in (Purpose.STOP, Purpose.TARGET):
+            bracket = self._bracket(order.parent, filled_lots=order.size_lots)
+            leg = self._leg(order, bracket)
+            if isinstance(leg, StopLeg) and isinstance(entry, PlainOrder):
+                entry.attach_stop(order.trigger_ticks)
+            leg.start()
+        else:
+            reason = f"the venue has no {order.type} orders apart from the legs of an entry"
+            self._tell(OrderRejected(ts_ns=ts_ns, client_id=order.client_id, reason=reason))
+
+    def _keep(self, order: RunOrder) -> None:
+        self._orders[order.client_id] = order
+        if len(self._orders) > ORDERS_KEPT:
+            self._orders = {name: order for name, order in self._orders.items() if not order.is_over}
+            at_work = {order.client_id for order in self._orders.values()}
+            self._brackets = {
+                name: bracket for name, bracket in self._brackets.items() if bracket.client_ids(name) & at_work
+            }
+
+    def _bracket(self, parent: str, *, filled_lots: int) -> Bracket:
+        """The bracket of an entry; one that nobody remembers has filled what its legs were made for."""
+        if parent not in self._brackets:
+            entry = self._orders.get(parent)
+            self._brackets[parent] = bracket = Bracket(
+                entry=entry if isinstance(entry, PlainOrder) else None, filled_lots=filled_lots
+            )
+            if bracket.entry is not None:
+                bracket.entry.listeners.append(bracket.ring)
+        return self._brackets[parent]
+
+    def _leg(self, order: Order, bracket: Bracket) -> StopLeg | TargetLeg:
+        leg: StopLeg | TargetLeg
+        if order.purpose is Purpose.STOP:
+            leg = bracket.stop = StopLeg(self._line, self._trades, order, account=self._account, bracket=bracket)
+        else:
+            leg = bracket.target = TargetLeg(self._line, self._trades, order, account=self._account, bracket=bracket)
+        self._keep(leg)
+        return leg
+
+    def change(self, client_id: str, ts_ns: int, amend: tuple[int, int] | None) -> None:
+        """Cancel an order, or move it. One that we no longer follow is cancelled by its name."""
+        del ts_ns
+        order = self._orders.get(client_id)
+        if order is None or order.is_over:
+            if amend is None:
+                self._crew.start(self._cancel_stray(client_id), name=f"cancel {client_id}")
+        elif amend is None:
+            order.cancel()
+        else:
+            order.amend(*amend)
+
+    async def _cancel_stray(self, client_id: str) -> None:
+        for symbol in self._line.instruments:
+            try:
+                await self._line.ask(self._line.client.cancel(symbol, client_id=client_id))
+            except FAULTS:
+                continue
+
+    def _take_up(self, state: State) -> None:
+        """The orders of an earlier life of this run: each goes on, or is looked for. Ended ones may yet trade."""
+        for order in state.closed:
+            if not order.parent:
+                PlainOrder(self._line, self._trades, order).remember()
+        for order in state.working.values():
+            if not order.parent:
+                plain = PlainOrder(self._line, self._trades, order)
+                self._keep(plain)
+                plain.resume()
+        for order in state.working.values():
+            if order.parent:
+                entry = state.order(order.parent)
+                filled_lots = order.size_lots if entry is None else entry.filled_lots
+                self._leg(order, self._bracket(order.parent, filled_lots=filled_lots))
+        for leg in [order for order in self._orders.values() if not isinstance(order, PlainOrder)]:
+            leg.resume()
+
+    async def _claim(self, row: TradeRow, detail: OrderRow | None) -> Taker | None:
+        stops = [order for order in self._orders.values() if isinstance(order, StopLeg)]
+        return await owner_of_child(stops, row, detail)
+
+    # Hints.
+
+    def _hear_push(self, push: Push) -> None:
+        """A push says where to look, and nothing else: it may be late, lost, repeated or out of order."""
+        if isinstance(push, OrderPush):
+            taker = self._trades.find(venue_id=push.order_id, wire_id=push.client_id)
+            if taker is not None:
+                taker.learn(push.order_id)
+            else:
+                self._hints.ring()
+        elif isinstance(push, PositionPush):
+            now = (str(push.qty), str(push.funding))
+            if self._pushed.get(push.symbol) != now:
+                self._pushed[push.symbol] = now
+                self._hints.ring()
+        else:
+            for bracket in self._brackets.values():
+                bracket.ring()
+
+    def _on_gap(self) -> None:
+        """Pushes may be missing: look at everything."""
+        for order in self._orders.values():
+            for wire in order.wires():
+                wire.hint()
+            order.hint()
+        self._hints.ring()
+
+    async def _heed_hints(self) -> None:
+        """Read trades and positions when something happened that no order of ours explains."""
+        while True:
+            await self._hints.wait(None)
+            for pause in self._line.pauses():
+                await asyncio.sleep(pause)  # Also gathers the hints that come together.
+                try:
+                    await self._trades.sweep()
+                    await self._account.read_positions()
+                except FAULTS:
+                    continue
+                break
+
+    # What is held.
+
+    def confirm(self, ts_ns: int) -> None:
+        """Ask what the venue holds; the answer comes through `receive`."""
+        self._asked_ns = max(self._asked_ns, ts_ns)
+        self._question.ring()
+
+    async def _answer_questions(self) -> None:
+        """One reading at a time; a question that comes meanwhile is answered by the next."""
+        while True:
+            await self._question.wait(None)
+            asked_ns = self._asked_ns
+            for pause in self._line.pauses():
+                try:
+                    answer = await self._reading()
+                except FAULTS:
+                    await asyncio.sleep(pause)
+                    continue
+                self._tell(msgspec.structs.replace(answer, ts_ns=self._clock.now_ns(), asked_ts_ns=asked_ns))
+                break
+
+    async def _reading(self) -> Reconcile:
+        """What the venue holds, once our orders are known to be what it shows."""
+        held = await self._account.held()
+        for _ in range(SETTLING_LOOKS_MAX):
+            unsettled = self._unsettled(held)
+            if not unsettled:
+                break
+            for order in unsettled:
+                order.hint()
+            await asyncio.sleep(self._settings.look_s_min)
+            held = await self._account.held()
+        return Reconcile(
+            ts_ns=self._clock.now_ns(),
+            positions=held.positions,
+            open_client_ids=self._open_ids(held),
+            cash_units=held.cash_units,
+        )
+
+    def _unsettled(self, held: Held) -> list[WireOrder]:
+        """Orders of ours that the account does not show as we know them."""
+        shown = {row.order_id: self._line.lots(row.symbol, row.trade_qty) for row in held.orders}
+        wires = [wire for order in self._orders.values() for wire in order.wires()]
+        return [wire for wire in wires if wire.stage is Stage.WORKING and shown.get(wire.venue_id) != wire.known_lots]
+
+    def _open_ids(self, held: Held) -> tuple[str, ...]:
+        """Ours that may trade, in doubt or not, and what else is open at the venue."""
+        ids = {order.client_id: None for order in self._orders.values() if order.is_open}
+        for row in held.orders:
+            taker = self._trades.find(venue_id=row.order_id, wire_id=row.client_id)
+            if taker is not None:
+                taker.learn(row.order_id)
+            if taker is None or taker.is_over:
+                is_named = row.client_id in self._orders
+                ids[row.client_id if is_named else f"foreign-{row.order_id}"] = None
+        return tuple(ids)
+
+    async def account(self) -> Reconcile:
+        """What the venue holds, after doubts of an earlier life were looked at; raises `StartFault` when it is away."""
+        answers: list[Reconcile] = []
+
+        async def read() -> None:
+            await self._look_at_doubts()
+            answers.append(await self._reading())
+
+        await self._until_read(read)
+        return answers[-1]
+
+    async def _look_at_doubts(self) -> None:
+        """Give every doubt the looks it needs to be seen; those that are not found stay in doubt for their grace."""
+        until_ns = self._clock.now_ns() + int(self._settings.read_s_max * NS_PER_S)
+        while self._clock.now_ns() < until_ns:
+            wires = [wire for order in self._orders.values() for wire in order.wires()]
+            if not any(wire.is_unlooked for wire in wires):
+                return
+            await asyncio.sleep(self._settings.look_s_min)
+
+    async def missed(self) -> Sequence[Event]:
+        """Answers that wait in the queue; what else waits there stays."""
+        answers: list[Event] = []
+        others: list[Event] = []
+        while (event := self._inbox.take(self._clock.now_ns())) is not None:
+            is_answer = hasattr(event, "client_id") or isinstance(event, Funding)
+            (answers if is_answer else others).append(event)
+        for event in others:
+            self._inbox.put(event)
+        return answers
+
+
+def _not_before(event: Event, floor_ns: int) -> Event:
+    """An event no earlier than what the run has already seen; bars from before the run stay where they were."""
+    if event.ts_ns >= floor_ns or (isinstance(event, MarketCandle) and event.is_history):
+        return event
+    return msgspec.structs.replace(event, ts_ns=floor_ns)
