@@ -29,7 +29,9 @@ class StopLeg(Leg):
         super().__init__(line, trades, order, account=account, bracket=bracket)
         self._trigger_ticks = order.trigger_ticks
         self._told_ticks = order.trigger_ticks
+        # Triggers that were seen waiting, and fired ones whose child is known.
         self._row_ids: set[str] = set()
+        self._spent: set[str] = set()
         self._children: list[WireOrder] = []
         self._bare_since_ns = 0
         self._fired_ns = 0
@@ -61,7 +63,11 @@ class StopLeg(Leg):
         if self._row_ids and self._row_ids <= live:
             return None
         fired = [each for each in await self._history() if each.status == "FILLED" and self._is_mine(each)]
-        return self._adopt(row.order_id) if fired else None
+        fired = [each for each in fired if each.tpsl_id not in self._spent]
+        if not fired:
+            return None
+        self._spent |= {each.tpsl_id for each in fired}
+        return self._adopt(row.order_id)
 
     def _adopt(self, venue_id: str) -> WireOrder:
         terms = Terms(
@@ -98,10 +104,8 @@ class StopLeg(Leg):
 
     def _is_mine(self, row: TpslRow) -> bool:
         """By its id, or by where it triggers: a trigger that came with the entry has an id that nobody told us."""
-        if row.tpsl_id in self._row_ids:
-            return True
         if row.sl_price is None or row.tpsl_id in self._line.claimed:
-            return False
+            return self._line.claimed.get(row.tpsl_id) == self.client_id
         is_mine = self._line.ticks(row.symbol, row.sl_price) in (self.order.trigger_ticks, self._trigger_ticks)
         is_mine = is_mine or (self._takes_any and not self._row_ids)
         if is_mine:
@@ -131,7 +135,7 @@ class StopLeg(Leg):
             return False
         self._row_ids -= gone
         for tpsl_id in gone:
-            if status[tpsl_id] == "FILLED" and not self._children:
+            if status[tpsl_id] == "FILLED" and tpsl_id not in self._spent:
                 self._fired_ns = self._line.now_ns
         await self._trades.sweep()
         return not self._is_waiting_for_child()
