@@ -166,6 +166,11 @@ class Firing:
         since_s = (now_ns - self.loaded_ns) / NS_PER_S - self.entry.at_s
         return since_s >= 0 and (self.entry.for_s is None or since_s < self.entry.for_s)
 
+    def note(self) -> None:
+        """It has had its effect."""
+        self.occasions += 1
+        self.fired += 1
+
     def draw(self) -> bool:
         """Decide one occasion."""
         self.occasions += 1
@@ -213,6 +218,11 @@ class FaultPlan:
             if among is None or firing.entry.fault in among
             if firing.is_active(now_ns) and firing.draw()
         ]
+
+    def active(self, *faults: Fault) -> list[Firing]:
+        """The entries of these faults whose time it is, undecided: their server says what an occasion is."""
+        now_ns = self._monotonic_ns()
+        return [firing for firing in self._firings if firing.entry.fault in faults and firing.is_active(now_ns)]
 
     def report(self) -> list[dict[str, Any]]:
         """Each entry as it was planned, with its counts of occasions and firings."""
