@@ -125,6 +125,12 @@ class Client:
                 self._transport.write(whole[at : at + 7])
             await asyncio.sleep(0)
 
+    def close_politely(self) -> None:
+        """End the connection with a close frame."""
+        if self._transport is not None:
+            self._transport.write(bytes((0x88, 0x02, 0x03, 0xE8)))
+            self._transport.close()
+
     def abort(self) -> None:
         """Cut the connection, without a word."""
         if self._transport is not None:
