@@ -40,6 +40,7 @@ from agora.risk.limits import LimitSettings, build_limits
 from agora.risk.watchdogs import WatchdogSettings, build_watchdogs
 from agora.session.access import Access, hosts_of
 from agora.session.clock import ManualClock, PacedClock
+from agora.venues.bitunix.settings import BitunixSettings
 from agora.venues.local import LocalFeed, LocalMarket, live_events
 from agora.venues.paper import Feed, PaperMachine, PaperVenue
 from agora.venues.paper_settings import PaperSettings
@@ -50,6 +51,8 @@ from agora.venues.remote import AbsentVenue, RemoteMachine
 DURATION_MINUTES_DEFAULT = 10.0
 # A venue that does not answer three requests within this is not there.
 VENUE_SEEN_S_MAX = 5
+# One of them is tried again for so long, so that what is wrong is known before the time is over.
+READ_S_MAX = 4.0
 # A dozen requests of an account, at most ten a second, with room for one that is repeated.
 ACCOUNT_SEEN_S_MAX = 20
 TICK_INTERVAL_S_DEFAULT = 5
@@ -189,18 +192,28 @@ def _of_bitunix(module: str) -> Any:
     return import_module(f"agora.venues.bitunix.{module}")
 
 
-def _bitunix_client(config: Config, access: Access, clock: Clock, *, network: Any = None) -> Any:
+def _bitunix_client(
+    config: Config, access: Access, clock: Clock, *, network: Any = None, read_s_max: float | None = None
+) -> Any:
     """The client of an account, or of nobody, at these addresses; a simulation brings its own network."""
-    module = _of_bitunix("client")
-    key, secret = access.api_key, access.api_secret
-    return module.BitunixClient(
+    settings: BitunixSettings = config["bitunix"]
+    if read_s_max is not None:
+        settings = msgspec.structs.replace(settings, read_s_max=min(read_s_max, settings.read_s_max))
+    return _of_bitunix("client").BitunixClient(
         access.rest_url,
         network or import_module("agora.venues.rest").Network(),
-        None if key is None or secret is None else module.Credentials(key.reveal(), secret.reveal()),
+        _credentials(access),
         clock=clock,
         seed=config["run"].seed,
-        settings=config["bitunix"],
+        settings=settings,
     )
+
+
+def _credentials(access: Access) -> Any:
+    key, secret = access.api_key, access.api_secret
+    if key is None or secret is None:
+        return None
+    return _of_bitunix("signing").Credentials(key.reveal(), secret.reveal())
 
 
 async def look(config: Config, access: Access, *, network: Any = None, clock: Clock | None = None) -> Seen:
@@ -210,7 +223,9 @@ async def look(config: Config, access: Access, *, network: Any = None, clock: Cl
     """
     run: RunSettings = config["run"]
     preflight, settings = _of_bitunix("preflight"), config["bitunix"]
-    client = _bitunix_client(config, access, clock or PacedClock(factor=run.clock_factor), network=network)
+    client = _bitunix_client(
+        config, access, clock or PacedClock(factor=run.clock_factor), network=network, read_s_max=READ_S_MAX
+    )
     try:
         instruments = await _instruments_seen(client, config, access)
         if not run.is_live:
@@ -250,7 +265,7 @@ async def _instruments_seen(client: Any, config: Config, access: Access) -> dict
 async def check_venue(config: Config, access: Access) -> list[tuple[str, bool, str]]:
     """What a preflight finds at a venue, for `agora doctor`: what, whether it is good, what was found."""
     settings, symbols = config["bitunix"], config["run"].symbol
-    client = _bitunix_client(config, access, PacedClock(factor=config["run"].clock_factor))
+    client = _bitunix_client(config, access, PacedClock(factor=config["run"].clock_factor), read_s_max=READ_S_MAX)
     host = hosts_of([access.rest_url])
     try:
         contracts = await _instruments_seen(client, config, access)
@@ -274,31 +289,28 @@ def _contract_text(item: Instrument) -> str:
     )
 
 
-def _bitunix_feed(parts: Parts, clock: Clock, access: Access, *, network: Any = None) -> Feed:
-    """Market data of the venue."""
-    found: Feed = _of_bitunix("feed").BitunixFeed(
-        _bitunix_client(parts.config, access, clock, network=network),
-        access.public_ws,
-        instruments=parts.instruments,
-        interval_s=parts.interval_s,
-        settings=parts.config["bitunix"],
-    )
-    return found
+def _bitunix_venue(parts: Parts, clock: Clock, access: Access, *, network: Any) -> Venue:
+    """The venue's market data with fills of our own, or the account itself.
 
-
-def _live_venue(parts: Parts, clock: Clock, feed: Feed, *, network: Any = None) -> Venue:
-    """The account itself. Its state is looked at when it is opened: a resumed run goes on with its orders."""
-    assert parts.access is not None
-    module, config = _of_bitunix("venue"), parts.config
-    client = _bitunix_client(config, parts.access, clock, network=network)
-    private = _of_bitunix("stream").PrivateSocket(parts.access.private_ws, client)
-    made: Venue = module.BitunixVenue(
-        module.Lines(client=client, private=private, feed=feed),
-        parts.desk.state,
+    The state is looked at when the venue is opened: a resumed run goes on where it stood.
+    """
+    config, settings, state = parts.config, parts.config["bitunix"], parts.desk.state
+    network = network or import_module("agora.venues.rest").Network()
+    client = _bitunix_client(config, access, clock, network=network)
+    feeds, seed = _of_bitunix("feed"), config["run"].seed
+    wants = feeds.FeedWants(
         instruments=parts.instruments,
-        settings=config["bitunix"],
-        clock=clock,
+        intervals_s=parts.desk.intervals_s,
+        seen_ns=state.now_ns if state.started_ts_ns else 0,
     )
+    public = feeds.market_socket(access.public_ws, network, settings, seed=seed)
+    feed = feeds.BitunixFeed(wants, client=client, public=public, settings=settings, clock=clock)
+    if isinstance(parts.machine, PaperMachine):
+        return PaperVenue(_of_bitunix("lone_feed").LoneFeed(feed, client), parts.machine, clock)
+    private = _of_bitunix("stream").PrivateSocket(access.private_ws, network, _credentials(access), seed)
+    module = _of_bitunix("venue")
+    lines = module.Lines(client=client, private=private, feed=feed)
+    made: Venue = module.BitunixVenue(lines, state, instruments=parts.instruments, settings=settings, clock=clock)
     return made
 
 
@@ -323,14 +335,9 @@ def build_venue(parts: Parts, clock: Clock, *, after: int = 0, network: Any = No
     A simulation brings its own network. Without a way to its venue a run is only looked at.
     """
     if parts.config["run"].is_bitunix:
-        if parts.access is None:
-            return AbsentVenue()
-        feed = _bitunix_feed(parts, clock, parts.access, network=network)
-    else:
-        feed = build_feed(parts, clock, after=after)
-    if isinstance(parts.machine, PaperMachine):
-        return PaperVenue(feed, parts.machine, clock)
-    return _live_venue(parts, clock, feed, network=network)
+        return AbsentVenue() if parts.access is None else _bitunix_venue(parts, clock, parts.access, network=network)
+    assert isinstance(parts.machine, PaperMachine)
+    return PaperVenue(build_feed(parts, clock, after=after), parts.machine, clock)
 
 
 def build_feed(parts: Parts, clock: Clock, *, after: int = 0) -> Feed:
