@@ -26,6 +26,8 @@ ATTEMPT_SPACING_S = 1.0
 SAYINGS_MAX = 100
 # A frame so many times larger than what is usable ends the connection instead of filling the memory.
 HUGE_FACTOR = 4
+# The other end has so long to answer our goodbye; a mute one answers nothing.
+FAREWELL_S_MAX = 0.2
 
 
 class ConnectionState(StrEnum):
@@ -145,13 +147,20 @@ class Connection:
             async with self._network.session() as session:
                 async with asyncio.timeout(terms.connect_s_max):
                     socket = await session.ws_connect(
-                        terms.url, heartbeat=None, compress=0, max_msg_size=HUGE_FACTOR * terms.frame_bytes_max
+                        terms.url,
+                        heartbeat=None,
+                        compress=0,
+                        max_msg_size=HUGE_FACTOR * terms.frame_bytes_max,
+                        timeout=aiohttp.ClientWSTimeout(ws_close=FAREWELL_S_MAX),
                     )
                 self._usable_s = asyncio.get_running_loop().time()
                 self._move(_S.FRESH, "")
                 for text in self._talk.on_fresh():
                     self.say(text)
-                await self._converse(socket)
+                try:
+                    await self._converse(socket)
+                finally:
+                    await socket.close()
         except* _Broken as faults:
             reason = str(faults.exceptions[0])
         except* (aiohttp.ClientError, OSError, TimeoutError) as faults:
