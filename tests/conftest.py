@@ -52,3 +52,12 @@ def recorded_data() -> Path:
     if not folder.is_dir():
         pytest.skip("set AGORA_TEST_DATA to the folder of recordings")
     return folder
+
+
+@pytest.fixture(scope="session")
+def venue_samples() -> Path:
+    """The folder of venues' sample messages, beside the recordings."""
+    folder = Path(os.environ.get("AGORA_TEST_DATA") or ROOT.parent / "shared" / "data").parent / "fixtures"
+    if not folder.is_dir():
+        pytest.skip("set AGORA_TEST_DATA to the folder of recordings; the samples of venues lie beside it")
+    return folder
