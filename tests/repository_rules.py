@@ -62,6 +62,7 @@ BROAD_EXCEPT_HOMES: Mapping[str, str] = {
     "agora/launch.py": "the edge of a run's process: the report is written whatever broke",
     "agora/market_launch.py": "the edge of a market run's process: the report is written whatever broke",
     "agora/journal/replay.py": "a replay must meet the same fault of the step as the run did, and go on as it did",
+    "agora/venues/bitunix/crew.py": "a bug in the background is raised to the run, which ends in order",
     "agora/venues/recording.py": "a fault of the event source is re-raised as it was, not as the writer wraps it",
 }
 

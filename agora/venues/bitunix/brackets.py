@@ -5,6 +5,7 @@ When one of them has closed the position the other is withdrawn. `stops` and `ta
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from agora.domain.numbers import NS_PER_MS
@@ -61,7 +62,7 @@ class Bracket:
                 leg.hint()
 
 
-class Leg(Reported):
+class Leg(Reported, ABC):
     """What stop and target have in common: asleep until the entry fills, over when nothing is left to close."""
 
     def __init__(self, line: Line, trades: Trades, order: Order, *, account: Account, bracket: Bracket) -> None:
@@ -121,8 +122,9 @@ class Leg(Reported):
             return True
         return await self._work()
 
+    @abstractmethod
     async def _work(self) -> bool:
-        raise NotImplementedError
+        """Look while awake: whether nothing more is to be done without a hint."""
 
     async def _owed_lots(self) -> int:
         """What there is to close: of what the entry opened, as much as the venue's position still has."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -50,38 +51,50 @@ class Crew:
     with the tasks that cancel and flatten still at work.
     """
 
-    def __init__(self, on_fault: Callable[[BaseException], None]) -> None:
-        self._on_fault = on_fault
+    def __init__(self) -> None:
+        self.on_fault: Callable[[Exception], None] = _ignore
+        self._group = asyncio.TaskGroup()
+        self._stack = contextlib.AsyncExitStack()
         # In the order of their start: what is cancelled first must not depend on addresses in memory.
         self._tasks: dict[asyncio.Task[None], None] = {}
-        self._is_closed = False
+        self._is_open = False
 
     def __len__(self) -> int:
         """Tasks at work."""
         return len(self._tasks)
 
+    async def open(self) -> None:
+        """From now on work can begin. The task that opens is the one that closes."""
+        await self._stack.enter_async_context(self._group)
+        self._is_open = True
+
     def start(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
         """Begin a piece of work in the background; after `close` nothing begins any more."""
-        if self._is_closed:
+        if not self._is_open:
             work.close()
             return
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        task = self._group.create_task(self._watch(work), name=name)
         self._tasks[task] = None
-        task.add_done_callback(self._see_off)
+        task.add_done_callback(self._tasks.pop)
+        # Work that is cancelled before its first step was never looked at.
+        task.add_done_callback(lambda _: work.close())
 
-    def _see_off(self, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(task, None)
-        fault = None if task.cancelled() else task.exception()
-        if fault is not None and not self._is_closed:
-            self._on_fault(fault)
+    async def _watch(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as fault:
+            self.on_fault(fault)
 
     async def close(self) -> None:
         """Cancel everything and wait until it is gone."""
-        self._is_closed = True
-        for task in self._tasks:
+        self._is_open = False
+        for task in list(self._tasks):
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._stack.aclose()
+
+
+def _ignore(fault: Exception) -> None:
+    del fault
 
 
 class SharedRead:

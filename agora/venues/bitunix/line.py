@@ -34,14 +34,13 @@ class Line:
         *,
         instruments: dict[str, Instrument],
         tell: Callable[[Event], None],
-        crew: Crew,
     ) -> None:
         self.client = client
         self.clock = clock
         self.settings = settings
         self.instruments = instruments
         self.tell = tell
-        self.crew = crew
+        self.crew = Crew()
         # The middle of each market, from which the slippage of a fill is measured.
         self.middles: dict[str, int] = {}
         # Triggers at the venue, each with the stop of ours that it belongs to.

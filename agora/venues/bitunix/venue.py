@@ -32,7 +32,7 @@ from agora.engine.state import State
 from agora.venues.bitunix.account import Account, Held
 from agora.venues.bitunix.brackets import Bracket
 from agora.venues.bitunix.client import BitunixClient
-from agora.venues.bitunix.crew import Bell, Crew
+from agora.venues.bitunix.crew import Bell
 from agora.venues.bitunix.line import FAULTS, Line
 from agora.venues.bitunix.orders import Stage, WireOrder
 from agora.venues.bitunix.reports import PlainOrder
@@ -97,9 +97,10 @@ class BitunixVenue:
         self._settings = settings
         self._inbox = Inbox()
         self._bell = Bell()
-        self._fault: BaseException | None = None
-        self._crew = Crew(self._on_fault)
-        self._line = Line(lines.client, clock, settings, instruments=instruments, tell=self._tell, crew=self._crew)
+        self._fault: Exception | None = None
+        self._line = Line(lines.client, clock, settings, instruments=instruments, tell=self._tell)
+        self._crew = self._line.crew
+        self._crew.on_fault = self._on_fault
         self._trades = Trades(self._line)
         self._trades.claim = self._claim
         self._account = Account(self._line, self._trades)
@@ -123,6 +124,7 @@ class BitunixVenue:
 
         Raises `StartFault` when the venue cannot be read, or refuses our keys.
         """
+        await self._crew.open()
         state = self._state
         if state.started_ts_ns:
             since_ns = max(state.started_ts_ns, state.now_ns - int(self._settings.retold_s * NS_PER_S))
@@ -167,7 +169,7 @@ class BitunixVenue:
             for bracket in self._brackets.values():
                 bracket.ring()
 
-    def _on_fault(self, fault: BaseException) -> None:
+    def _on_fault(self, fault: Exception) -> None:
         self._fault = self._fault or fault
         self._bell.ring()
 

@@ -479,7 +479,7 @@ async def _failing(request: web.Request, mishap: Mishap) -> web.StreamResponse:
     if mishap.kind == "empty":
         return web.Response(text="")
     if mishap.kind == "silence":
-        await asyncio.sleep(3_600)
+        await asyncio.Event().wait()
     assert mishap.kind == "reset", mishap.kind
     assert request.transport is not None
     request.transport.abort()
