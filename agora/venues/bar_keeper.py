@@ -6,6 +6,7 @@ in order; the bar in which they are seen again is read after its end and comes w
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -112,9 +113,10 @@ class BarKeeper:
         live = {key: self._whole_until(key[1]) for key in self._holes}
         for key, until_ns in live.items():
             await self._fill_closed(key, until_ns, is_said=is_said)
-        for key, begin_ns in sorted(live.items(), key=lambda item: item[1] + item[0][1] * NS_PER_S):
-            if key in self._holes:
-                await self._fill_live(key, begin_ns)
+        async with asyncio.TaskGroup() as group:
+            for key, begin_ns in live.items():
+                if key in self._holes:
+                    group.create_task(self._fill_live(key, begin_ns, is_said=is_said))
 
     async def _fill_closed(self, key: _Key, until_ns: int, *, is_said: bool) -> None:
         symbol, interval_s = key
@@ -130,17 +132,22 @@ class BarKeeper:
                 LOGGER.warning("bars of %s from a lost connection cannot be read yet: %s", symbol, fault)
                 return
         self._holes[key] = until_ns
+        self._tell_history(key, candles, until_ns, is_said=is_said)
+
+    def _tell_history(self, key: _Key, candles: Sequence[MarketCandle], until_ns: int, *, is_said: bool) -> None:
         for candle in candles:
             self._tell_late(candle, is_history=True)
         if is_said:
-            now_ns = self._clock.now_ns()
-            self._tell(
-                FeedBackfilled(
-                    ts_ns=now_ns, instrument=symbol, interval_s=interval_s, bars=len(candles), until_ts_ns=until_ns
-                )
+            said = FeedBackfilled(
+                ts_ns=self._clock.now_ns(),
+                instrument=key[0],
+                interval_s=key[1],
+                bars=len(candles),
+                until_ts_ns=until_ns,
             )
+            self._tell(said)
 
-    async def _fill_live(self, key: _Key, begin_ns: int) -> None:
+    async def _fill_live(self, key: _Key, begin_ns: int, *, is_said: bool) -> None:
         """Wait for the end of a bar, then look for it until it is shown or so late that nobody wants it."""
         symbol, interval_s = key
         end_ns = begin_ns + interval_s * NS_PER_S
@@ -162,9 +169,9 @@ class BarKeeper:
             if due_ns > end_ns + self._patience.wait_ns:
                 self._say_missing(key, end_ns)
                 return
-        del self._holes[key]
-        for candle in candles:
-            self._tell_late(candle, is_history=candle.ts_ns < end_ns)
+        is_belated = self._holes.pop(key) < begin_ns
+        self._tell_history(key, candles[:-1], begin_ns, is_said=is_said and is_belated)
+        self._tell_late(candles[-1], is_history=False)
 
     def _say_missing(self, key: _Key, end_ns: int) -> None:
         """The hole stays and is tried again with the next one."""
@@ -179,7 +186,8 @@ class BarKeeper:
 
     async def _read(self, symbol: str, interval_s: int, span_ns: tuple[int, int]) -> list[MarketCandle]:
         """Bars of the span that can be believed, each once, in order."""
-        screen, kept = Screen(), []
+        screen = Screen()
+        kept: list[MarketCandle] = []
         for candle in await self._source.bars(symbol, interval_s, span_ns=span_ns):
             begin_ns = candle.ts_ns - interval_s * NS_PER_S
             is_wanted = span_ns[0] <= begin_ns < span_ns[1] and (not kept or candle.ts_ns > kept[-1].ts_ns)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import datetime
 
 import msgspec
 
@@ -21,15 +20,15 @@ from agora.domain.events import (
     MarketTrade,
 )
 from agora.domain.instruments import Instrument
-from agora.domain.numbers import NS_PER_MS, NS_PER_S, parse_decimal
+from agora.domain.numbers import NS_PER_MS, NS_PER_S
 from agora.venues.bitunix.settings import BitunixSettings
+from agora.venues.bitunix.wire import subscribe_text
+from agora.venues.bitunix.wire_values import Malformed, iso_ns, percent_ppb
 from agora.venues.screen import NOTICE_INTERVAL_NS, FaultTally, Reason, Screen
 from agora.venues.steps import Steps, Unusable
 
 DEPTH, TRADE, PRICE = "depth_book15", "trade", "price"
 CHANNELS = (DEPTH, TRADE, PRICE)
-# The socket tells funding in percent.
-PPB_PER_PERCENT = 10_000_000
 # So many older frames in a row, each after the one before, are a clock that was set back, and no disorder.
 SET_BACK_FRAMES = 3
 # Frames of one millisecond that a repeated one is compared with.
@@ -75,7 +74,7 @@ _WINDOWS = msgspec.json.Decoder(_Window)
 _PRINTS = msgspec.json.Decoder(list[_Print])
 _PRICES = msgspec.json.Decoder(_Price)
 _ANSWERS = msgspec.json.Decoder(_Answer)
-_UNPARSABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError)
+_UNPARSABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError, Malformed)
 
 
 class _Order(msgspec.Struct):
@@ -115,6 +114,7 @@ class _Market:
         self.asks: Levels = []
         self.told_ns = 0
         self.depth_ns = 0
+        self.has_spoken = False
         self.settled_ns = 0
         self.settled_text = ""
 
@@ -142,6 +142,8 @@ class MarketReader:
         self._screen = Screen()
         self._tally = FaultTally()
         self._flushed_ns = 0
+        # Frames of depth that could be used.
+        self.usable = 0
         # Frames that the clocks of the two ends contradict, since the last one that they do not.
         self.untimely = 0
 
@@ -149,12 +151,17 @@ class MarketReader:
         """A fresh connection: nothing is older than what it will say, and every symbol has its time to speak."""
         for market in self._markets.values():
             market.orders = {channel: _Order() for channel in CHANNELS}
-            market.depth_ns = now_ns
+            market.depth_ns, market.has_spoken = now_ns, False
             market.bids, market.asks = [], []
 
     def seen_ns(self, symbol: str) -> int:
         """When the depth of a symbol was last usable, or its connection began."""
         return self._markets[symbol].depth_ns
+
+    @property
+    def have_all_spoken(self) -> bool:
+        """Whether usable depth of every symbol has come on this connection."""
+        return all(market.has_spoken for market in self._markets.values())
 
     def read(self, frame: str | bytes, *, now_ns: int, offset_ns: int = 0) -> Sequence[Event]:
         """The events of one frame received now; `offset_ns` is what the venue's clock is ahead of ours."""
@@ -233,6 +240,8 @@ class MarketReader:
                 return self.drop(reason, content, now_ns=now_ns)
         is_same_touch = bids[:1] == market.bids[:1] and asks[:1] == market.asks[:1]
         market.bids, market.asks, market.depth_ns = bids, asks, now_ns
+        market.has_spoken = True
+        self.usable += 1
         if depth is None and is_same_touch and now_ns - market.told_ns < self._repeat_ns:
             return ()
         market.told_ns = now_ns
@@ -301,26 +310,17 @@ class MarketReader:
 
     def _funding(self, market: _Market, row: _Price, now_ns: int) -> Sequence[Event]:
         """The rate that was settled last, with its time."""
-        settled_ns = _settled_ns(row.ft)
+        settled_ns = iso_ns(row.ft, "ft")
         if settled_ns <= market.settled_ns:
             return ()
         if settled_ns > now_ns + self._lead_ns:
             return self.drop(Reason.FUTURE, f"{PRICE} {row.ft}", now_ns=now_ns)
-        event = MarketFundingRate(ts_ns=now_ns, instrument=market.instrument.symbol, rate_ppb=_ppb(row.fr))
+        event = MarketFundingRate(ts_ns=now_ns, instrument=market.instrument.symbol, rate_ppb=percent_ppb(row.fr, "fr"))
         reason = self._screen.judge(event)
         if reason is not None:
             return self.drop(reason, f"{PRICE} {row.fr}", now_ns=now_ns)
         market.settled_ns = settled_ns
         return (event,)
-
-
-def _settled_ns(text: str) -> int:
-    """The whole second of a settlement; 0 for what is no time."""
-    try:
-        settled = datetime.fromisoformat(text)
-    except ValueError:
-        return 0
-    return 0 if settled.tzinfo is None else int(settled.timestamp()) * NS_PER_S
 
 
 def _milliseconds(ts: int | str) -> int:
@@ -331,18 +331,6 @@ def _milliseconds(ts: int | str) -> int:
     raise Unusable(Reason.ABSURD_TIME, ts)
 
 
-def _ppb(rate: Number) -> int:
-    """Percent to parts per billion; a rate beyond any is left to the screen."""
-    try:
-        number = parse_decimal(rate)
-    except ValueError:
-        raise Unusable(Reason.NOT_FINITE, str(rate)) from None
-    if number.adjusted() > 6:
-        raise Unusable(Reason.TOO_LARGE, str(rate))
-    return int((number * PPB_PER_PERCENT).to_integral_value())
-
-
 def subscription(symbols: Sequence[str]) -> str:
     """Everything in one frame: the venue counts messages."""
-    streams = [{"symbol": symbol, "ch": channel} for symbol in symbols for channel in CHANNELS]
-    return msgspec.json.encode({"op": "subscribe", "args": streams}).decode()
+    return subscribe_text([{"symbol": symbol, "ch": channel} for symbol in symbols for channel in CHANNELS])
