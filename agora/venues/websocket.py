@@ -227,7 +227,8 @@ class Connection:
             if left_s <= 0:
                 self._move(_S.STALE, f"nothing usable for {self._terms.silent_s_max:g} s")
                 raise _Broken(f"nothing usable for {self._terms.silent_s_max:g} s")
-            await asyncio.sleep(min(left_s, WATCH_EVERY_S) if left_s < WATCH_EVERY_S else left_s)
+            # Never less than a millisecond: a rest of rounding would be slept for without end.
+            await asyncio.sleep(max(left_s, 0.001))
 
     def _move(self, state: ConnectionState, reason: str) -> None:
         assert state in TRANSITIONS[self.state], f"a connection cannot go from {self.state} to {state}"
