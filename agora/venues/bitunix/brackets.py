@@ -169,7 +169,7 @@ class Leg(Reported, ABC):
     def _child(self, wire_id: str, terms: Terms) -> WireOrder:
         """An order at the venue under this leg."""
         wire = WireOrder(self._line, self._trades, self, wire_id=wire_id, terms=terms)
-        if wire_id:
+        if wire_id and wire_id != self.client_id:
             self._trades.register(wire_id, wire)
         return wire
 

@@ -115,7 +115,6 @@ class WireOrder:
         self.terms = terms
         self.stage = Stage.POSTING
         self.venue_id = ""
-        self.known_lots = 0
         self.sent_ns = 0
         self._line = line
         self._trades = trades
@@ -124,6 +123,7 @@ class WireOrder:
         self._is_cancel_wanted = False
         self._next_cancel_ns = 0
         self._is_expiring = False
+        self._is_counted = True
         self._amend: tuple[int, int] | None = None
         self._is_amend_asked = False
         self._amend_looks = 0
@@ -134,11 +134,11 @@ class WireOrder:
 
     # From outside.
 
-    def restore(self, *, venue_id: str, known_lots: int, sent_ns: int) -> None:
+    def restore(self, *, venue_id: str, sent_ns: int) -> None:
         """Go on with an order of an earlier life of the run: in doubt unless the venue has told its own id."""
         self.venue_id = venue_id
-        self.known_lots = known_lots
         self.sent_ns = sent_ns
+        self._is_counted = False
         self.stage = Stage.WORKING if venue_id else Stage.DOUBT
         if venue_id:
             self._trades.bind(venue_id, self)
@@ -162,9 +162,7 @@ class WireOrder:
 
     def take(self, row: TradeRow) -> None:
         """A trade of it, told once."""
-        lots = self._line.lots(row.symbol, row.qty)
-        self.known_lots += lots
-        self._owner.on_trade(row, lots)
+        self._owner.on_trade(row, self._line.lots(row.symbol, row.qty))
         self._bell.ring()
 
     def cancel(self) -> None:
@@ -178,6 +176,11 @@ class WireOrder:
         self._amend = (price_ticks, size_lots)
         self._is_amend_asked = False
         self._bell.ring()
+
+    @property
+    def known_lots(self) -> int:
+        """How much of it has traded, by trades: whoever they were told of."""
+        return self._trades.seen_lots(self.venue_id)
 
     @property
     def is_over(self) -> bool:
@@ -409,6 +412,7 @@ class WireOrder:
     async def _look(self) -> bool:
         """Whether all is known and nothing more is to be expected without a hint."""
         try:
+            await self._count_once()
             row = await self._line.ask(self._line.client.order_detail(order_id=self.venue_id))
             await self._trades.sweep()
             if row is None:
@@ -423,6 +427,12 @@ class WireOrder:
             return False
         self._finish(End.CANCELLED, "gone from the venue")
         return True
+
+    async def _count_once(self) -> None:
+        """Trades of an earlier life of the run are counted before the first look."""
+        if not self._is_counted:
+            await self._trades.read_order(self.terms.symbol, self.venue_id)
+            self._is_counted = True
 
     async def _judge(self, row: OrderRow) -> bool:
         """What an order's row says, once the trades it speaks of are known. A row older than them says nothing."""

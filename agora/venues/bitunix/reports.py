@@ -123,13 +123,13 @@ class PlainOrder(Reported):
         """Go on after a restart of the run."""
         order = self.order
         sent_ns = max(order.planned_ts_ns, order.changed_ts_ns)
-        self.wire.restore(venue_id=order.venue_id, known_lots=order.filled_lots, sent_ns=sent_ns)
+        self.wire.restore(venue_id=order.venue_id, sent_ns=sent_ns)
         self.start()
 
     def remember(self) -> None:
         """It ended in an earlier life of the run; a trade of it that comes late is still its own."""
         self.is_over = True
-        self.wire.restore(venue_id=self.order.venue_id, known_lots=self.order.filled_lots, sent_ns=0)
+        self.wire.restore(venue_id=self.order.venue_id, sent_ns=0)
         self.wire.stage = Stage.OVER
 
     def wires(self) -> list[WireOrder]:

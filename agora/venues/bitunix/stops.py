@@ -80,7 +80,7 @@ class StopLeg(Leg):
             is_immediate=True,
         )
         child = self._child("", terms)
-        child.restore(venue_id=venue_id, known_lots=0, sent_ns=self._line.now_ns)
+        child.restore(venue_id=venue_id, sent_ns=self._line.now_ns)
         self._begin(child)
         return child
 

@@ -23,19 +23,12 @@ class TargetLeg(Leg):
         self._child_order: WireOrder | None = None
         self._refusals = 0
         self._placed = 0
+        self._is_searching = False
         trades.register(order.client_id, self)
 
     def resume(self) -> None:
-        """Go on after a restart: if the entry has filled, our order may be there under the leg's own id."""
-        if not self.is_asleep:
-            self._child_order = child = WireOrder(
-                self._line, self._trades, self, wire_id=self.client_id, terms=self._terms(self._bracket.open_lots)
-            )
-            child.restore(
-                venue_id=self.order.venue_id, known_lots=self.order.filled_lots, sent_ns=self.order.planned_ts_ns
-            )
-            self._placed = 1
-            self._line.crew.start(child.run(), name=f"target {self.client_id}")
+        """Go on after a restart: what of ours rests there is looked for before anything is placed."""
+        self._is_searching = not self.is_asleep
         self.start()
 
     def wires(self) -> list[WireOrder]:
@@ -80,6 +73,9 @@ class TargetLeg(Leg):
         )
 
     async def _work(self) -> bool:
+        if self._is_searching:
+            await self._search()
+            return False
         owed_lots = await self._owed_lots()
         child = self._child_order if self._is_working() else None
         if self._is_cancel_wanted or not owed_lots:
@@ -97,6 +93,20 @@ class TargetLeg(Leg):
             child.amend(*wanted)
         return True
 
+    async def _search(self) -> None:
+        """Take up the order of an earlier life. Without one the leg's own id may still be on its way: in doubt."""
+        rows = await self._line.ask(self._line.client.pending_orders(self.order.instrument))
+        ids = {row.client_id: row for row in rows if row.client_id.startswith(self.client_id)}
+        further = [row for client_id, row in ids.items() if client_id != self.client_id]
+        wire_id = further[0].client_id if further else self.client_id
+        row = ids.get(wire_id)
+        lots = self._bracket.open_lots if row is None else self._line.lots(row.symbol, row.qty)
+        self._child_order = child = self._child(wire_id, self._terms(lots))
+        venue_id = self.order.venue_id if row is None else row.order_id
+        child.restore(venue_id=venue_id, sent_ns=self.order.planned_ts_ns)
+        self._placed, self._is_searching = 1, False
+        self._line.crew.start(child.run(), name=f"target {self.client_id}")
+
     def _withdraw(self, child: WireOrder | None) -> bool:
         """Its order goes first; the leg ends when the entry can open nothing more for it."""
         if child is not None:
@@ -110,11 +120,7 @@ class TargetLeg(Leg):
         wire_id = self._next_wire_id() if self._placed else self.client_id
         self._placed += 1
         terms = self._terms(lots)
-        self._child_order = (
-            WireOrder(self._line, self._trades, self, wire_id=wire_id, terms=terms)
-            if wire_id == self.client_id
-            else self._child(wire_id, terms)
-        )
+        self._child_order = self._child(wire_id, terms)
         self._line.crew.start(self._child_order.run(), name=f"target {self.client_id}")
 
     def on_accepted(self, venue_id: str, latency_ns: int) -> None:

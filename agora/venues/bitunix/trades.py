@@ -56,7 +56,10 @@ class Trades:
         self._telling = asyncio.Lock()
         self._by_venue_id: dict[str, Taker] = {}
         self._by_wire_id: dict[str, Taker] = {}
+        # Trades that the run knows, and trades that were counted for their orders (which a restart forgets).
         self._known: dict[str, None] = {}
+        self._counted: dict[str, None] = {}
+        self._lots: dict[str, int] = {}
         self._floor_ms = 0
         self._cursor_ms = 0
         self._misses: dict[str, tuple[int, int]] = {}
@@ -80,6 +83,7 @@ class Trades:
         if len(self._by_wire_id) > 2 * ENDED_KEPT:
             self._by_wire_id = _without_old(self._by_wire_id)
             self._by_venue_id = _without_old(self._by_venue_id)
+            self._lots = {name: lots for name, lots in self._lots.items() if name in self._by_venue_id}
 
     def bind(self, venue_id: str, taker: Taker) -> None:
         """The venue knows an order of ours under this id."""
@@ -87,10 +91,16 @@ class Trades:
 
     def find(self, *, venue_id: str, wire_id: str = "") -> Taker | None:
         """Whose order that is."""
-        return self._by_venue_id.get(venue_id) or self._by_wire_id.get(wire_id)
+        known = self._by_venue_id.get(venue_id) or self._by_wire_id.get(wire_id)
+        # A further order of a leg has the leg's id with an ending.
+        return known or self._by_wire_id.get(wire_id.rpartition("-")[0])
+
+    def seen_lots(self, venue_id: str) -> int:
+        """How much of an order has traded, by the trades that were read in this life of the run."""
+        return self._lots.get(venue_id, 0)
 
     async def read_order(self, symbol: str, venue_id: str) -> None:
-        """Tell the trades of one order, however old."""
+        """Tell and count the trades of one order, however old."""
         rows = await self._line.ask(self._line.client.trades(symbol, order_id=venue_id))
         await self._tell([row for row in rows if row.order_id == venue_id])
 
@@ -105,7 +115,9 @@ class Trades:
         """One after the other, also when several have read: a trade may wait until its order is known."""
         async with self._telling:
             for row in sorted(rows, key=_in_order):
-                if row.trade_id not in self._known and row.ctime_ms >= self._floor_ms:
+                if row.trade_id in self._known:
+                    self._count(row)
+                elif row.ctime_ms >= self._floor_ms:
                     await self._tell_one(row)
 
     async def _tell_one(self, row: TradeRow) -> None:
@@ -115,6 +127,7 @@ class Trades:
             return
         taker = await self._owner(row)
         self._note(row)
+        self._count(row)
         self.told += 1
         if taker is None:
             self._tell_foreign(row)
@@ -124,8 +137,13 @@ class Trades:
     def _note(self, row: TradeRow) -> None:
         self._known[row.trade_id] = None
         self._cursor_ms = max(self._cursor_ms, row.ctime_ms)
-        if len(self._known) > TRADE_IDS_KEPT:
-            del self._known[next(iter(self._known))]
+        _forget_oldest(self._known)
+
+    def _count(self, row: TradeRow) -> None:
+        if row.trade_id not in self._counted and row.symbol in self._line.instruments:
+            self._counted[row.trade_id] = None
+            self._lots[row.order_id] = self.seen_lots(row.order_id) + self._line.lots(row.symbol, row.qty)
+            _forget_oldest(self._counted)
 
     async def _owner(self, row: TradeRow) -> Taker | None:
         """Whose trade it is; None: nobody's here. Raises `Transient` while that cannot be told."""
@@ -186,6 +204,11 @@ async def _nobody(row: TradeRow, detail: OrderRow | None) -> Taker | None:
 def _in_order(row: TradeRow) -> tuple[int, int, str]:
     """The venue's order: its clock, then its ids, which grow."""
     return row.ctime_ms, len(row.trade_id), row.trade_id
+
+
+def _forget_oldest(ids: dict[str, None]) -> None:
+    if len(ids) > TRADE_IDS_KEPT:
+        del ids[next(iter(ids))]
 
 
 def _without_old(takers: dict[str, Taker]) -> dict[str, Taker]:

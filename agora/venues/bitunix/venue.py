@@ -97,6 +97,7 @@ class BitunixVenue:
         self._settings = settings
         self._inbox = Inbox()
         self._bell = Bell()
+        self._alarm_ns = 0
         self._fault: Exception | None = None
         self._line = Line(lines.client, clock, settings, instruments=instruments, tell=self._tell)
         self._crew = self._line.crew
@@ -175,13 +176,24 @@ class BitunixVenue:
 
     async def receive(self, deadline_ns: int, *, floor_ns: int) -> Sequence[Event]:
         """The next event, or nothing at the deadline. Raises what a background task has failed with."""
-        if not self._inbox and self._fault is None:
-            await self._bell.wait(max(0.0, (deadline_ns - self._clock.now_ns()) / NS_PER_S))
+        while not self._inbox and self._fault is None and self._clock.now_ns() < deadline_ns:
+            self._set_alarm(deadline_ns)
+            await self._bell.wait(None)
         if self._fault is not None:
             fault, self._fault = self._fault, None
             raise fault
         event = self._inbox.take(max(self._clock.now_ns(), floor_ns))
         return () if event is None else (_not_before(event, floor_ns),)
+
+    def _set_alarm(self, deadline_ns: int) -> None:
+        """Let the bell ring at the deadline, by the run's clock; an alarm before it wakes us to set the next."""
+        if not self._clock.now_ns() < self._alarm_ns <= deadline_ns:
+            self._alarm_ns = deadline_ns
+            self._crew.start(self._ring_at(deadline_ns), name="alarm")
+
+    async def _ring_at(self, ts_ns: int) -> None:
+        await self._clock.sleep_until(ts_ns)
+        self._bell.ring()
 
     async def _pump(self) -> None:
         """Market data into the queue; a feed that breaks for good is told once and not asked again."""
