@@ -148,7 +148,8 @@ class Bucket:
             if self._tokens >= floor + 1:
                 self._tokens -= 1
                 return
-            await asyncio.sleep((floor + 1 - self._tokens) / self._per_s)
+            # Never less than a millisecond: a rest of rounding would be slept for without end.
+            await asyncio.sleep(max((floor + 1 - self._tokens) / self._per_s, 0.001))
 
 
 class Brake:
