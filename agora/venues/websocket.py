@@ -141,18 +141,10 @@ class Connection:
         self._is_closing = False
         self._sayings.clear()
         self._move(_S.CONNECTING, "")
-        terms = self._terms
         reason = "closed"
         try:
             async with self._network.session() as session:
-                async with asyncio.timeout(terms.connect_s_max):
-                    socket = await session.ws_connect(
-                        terms.url,
-                        heartbeat=None,
-                        compress=0,
-                        max_msg_size=HUGE_FACTOR * terms.frame_bytes_max,
-                        timeout=aiohttp.ClientWSTimeout(ws_close=FAREWELL_S_MAX),
-                    )
+                socket = await self._connected(session)
                 self._usable_s = asyncio.get_running_loop().time()
                 self._move(_S.FRESH, "")
                 for text in self._talk.on_fresh():
@@ -166,6 +158,21 @@ class Connection:
         except* (aiohttp.ClientError, OSError, TimeoutError) as faults:
             reason = type(faults.exceptions[0]).__name__
         return reason
+
+    async def _connected(self, session: aiohttp.ClientSession) -> aiohttp.ClientWebSocketResponse:
+        terms = self._terms
+        try:
+            async with asyncio.timeout(terms.connect_s_max):
+                return await session.ws_connect(
+                    terms.url,
+                    heartbeat=None,
+                    compress=0,
+                    max_msg_size=HUGE_FACTOR * terms.frame_bytes_max,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=FAREWELL_S_MAX),
+                )
+        except AssertionError:
+            # The library asserts that the connection outlives its handshake, which is the venue's to decide.
+            raise _Broken("cut during the handshake") from None
 
     async def _converse(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         """Listen, speak and watch until one of them gives up."""
