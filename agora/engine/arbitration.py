@@ -52,55 +52,63 @@ def weigh(trader: str, proposal: Proposal, weight_ppm: int) -> list[Wish]:
     return [wish if wish.entry is None else wish.resized(wish.entry_lots * weight_ppm // PPM) for wish in wishes]
 
 
-def settle(desk: Desk, wishes: Sequence[Wish]) -> list[Wish]:
-    """What is left of the wishes of one moment. What falls away is refused on the record."""
-    agreed = list(wishes)
+def net(desk: Desk, wishes: Sequence[Wish]) -> list[Wish]:
+    """What is left of the wishes of one moment when opposite ones have cancelled out. The rest is refused on record."""
+    left = list(wishes)
     symbols = {wish.entry.instrument for wish in wishes if wish.entry is not None}
     for symbol in sorted(symbols):
-        agreed = _net(desk, agreed, symbol)
-    return [wish for wish in agreed if not _is_against_another(desk, wish)]
+        left = _net_symbol(desk, left, symbol)
+    return left
 
 
-def _net(desk: Desk, wishes: list[Wish], symbol: str) -> list[Wish]:
-    """Opposite entries of one moment cancel out; the larger side goes on with the difference, its last cut first."""
-    lots = {side: sum(wish.entry_lots for wish in _entries(wishes, symbol, side)) for side in Side}
+def _net_symbol(desk: Desk, wishes: list[Wish], symbol: str) -> list[Wish]:
+    """Opposite entries of different traders cancel out; the larger side keeps the difference, its last is cut first."""
+    numbers = _opposite_entries(wishes, symbol)
+    lots = {side: sum(wishes[number].entry_lots for number in numbers[side]) for side in Side}
     if not lots[Side.BUY] or not lots[Side.SELL]:
         return wishes
     loser = Side.BUY if lots[Side.BUY] < lots[Side.SELL] else Side.SELL
+    cuts = {number: wishes[number].entry_lots for number in numbers[loser]}
+    left = lots[loser]
+    for number in reversed(numbers[Side(-loser)]):
+        cuts[number] = min(left, wishes[number].entry_lots)
+        left -= cuts[number]
     desk.record(
         Arbitrated(
             ts_ns=desk.state.now_ns,
             instrument=symbol,
             buy_lots=lots[Side.BUY],
             sell_lots=lots[Side.SELL],
-            traders=tuple(wish.trader for wish in wishes if wish.entry is not None),
+            traders=tuple(wishes[number].trader for number in sorted(cuts)),
         )
     )
-    cut = [wish.entry_lots if wish in _entries(wishes, symbol, loser) else 0 for wish in wishes]
-    left = lots[loser]
-    for number in reversed(range(len(wishes))):
-        if wishes[number] in _entries(wishes, symbol, Side(-loser)):
-            cut[number] = min(left, wishes[number].entry_lots)
-            left -= cut[number]
-    rests = [_after_cut(desk, wish, cut_lots) for wish, cut_lots in zip(wishes, cut, strict=True)]
+    reason = f"netted: {lots[Side.BUY]} lots to buy and {lots[Side.SELL]} to sell at one moment"
+    rests = [_after_cut(desk, wish, cuts.get(number, 0), reason=reason) for number, wish in enumerate(wishes)]
     return [rest for rest in rests if rest is not None]
 
 
-def _entries(wishes: Sequence[Wish], symbol: str, side: Side) -> list[Wish]:
-    return [w for w in wishes if w.entry is not None and w.entry.instrument == symbol and w.entry.side is side]
+def _opposite_entries(wishes: Sequence[Wish], symbol: str) -> dict[Side, list[int]]:
+    """The entries of each side, by number. Who wants both sides at once has a reason to, and is not netted."""
+    numbers: dict[Side, list[int]] = {side: [] for side in Side}
+    for number, wish in enumerate(wishes):
+        if wish.entry is not None and wish.entry.instrument == symbol:
+            numbers[wish.entry.side].append(number)
+    names = [{wishes[number].trader for number in each} for each in numbers.values()]
+    both = names[0] & names[1]
+    return {side: [n for n in each if wishes[n].trader not in both] for side, each in numbers.items()}
 
 
-def _after_cut(desk: Desk, wish: Wish, cut_lots: int) -> Wish | None:
+def _after_cut(desk: Desk, wish: Wish, cut_lots: int, *, reason: str) -> Wish | None:
     entry = wish.entry
     if entry is None or not cut_lots:
         return wish
     if entry.size_lots > cut_lots:
         return wish.resized(entry.size_lots - cut_lots)
-    orders.refuse(desk, wish.trader, entry, rule="arbitration", reason=f"netted against opposite wishes of {cut_lots}")
+    orders.refuse(desk, wish.trader, entry, rule="arbitration", reason=reason)
     return None
 
 
-def _is_against_another(desk: Desk, wish: Wish) -> bool:
+def is_against_another(desk: Desk, wish: Wish) -> bool:
     """Whether an entry goes against what another trader holds or is entering; refused on the record."""
     entry = wish.entry
     if entry is None:
@@ -112,7 +120,7 @@ def _is_against_another(desk: Desk, wish: Wish) -> bool:
     ]
     held += [
         f"{order.trader} is entering {order.side.word} {order.remaining_lots} lots"
-        for order in desk.state.working.values()
+        for order in desk.state.orders()
         if order.purpose is Purpose.ENTRY
         if order.instrument == entry.instrument and order.trader != wish.trader and order.side != entry.side
     ]

@@ -141,7 +141,7 @@ class TraderView:
 
     def open_orders(self, symbol: str) -> Sequence[Order]:
         """The asking trader's orders that may still trade, in the order they were planned."""
-        working = self._desk.state.working.values()
+        working = self._desk.state.orders()
         return [order for order in working if order.trader == self._trader and order.instrument == symbol]
 
     def equity_units(self) -> int:

@@ -58,8 +58,16 @@ def begin(desk: Desk, reason: str) -> None:
 
 def cancel_all(desk: Desk, reason: str) -> None:
     """Ask for the cancel of every working order, one record each."""
-    for client_id in list(desk.state.working):
-        orders.cancel(desk, Cancel(client_id=client_id), reason)
+    for order in desk.state.orders():
+        orders.cancel(desk, Cancel(client_id=order.client_id), reason)
+
+
+def resume(state: State) -> None:
+    """Go on with an ending that a crash interrupted, with the time that it needs from here."""
+    state.phase_deadline_ns = state.now_ns + CANCEL_WAIT_NS
+    state.end_deadline_ns = state.now_ns + FLATTEN_WAIT_NS + CONFIRM_WAIT_NS
+    if state.phase is Phase.CONFIRMING:
+        _await_venue(state)
 
 
 def force(desk: Desk) -> None:
@@ -81,9 +89,7 @@ def advance(desk: Desk) -> None:
         flatten_positions(desk)
         if state.is_flat or is_late or is_hopeless(state):
             _enter_phase(state, Phase.CONFIRMING, CONFIRM_WAIT_NS)
-            if state.needs_user_stream:
-                # A venue elsewhere may be away: the truth about money is worth waiting for.
-                state.phase_deadline_ns = max(state.phase_deadline_ns, state.end_deadline_ns)
+            _await_venue(state)
             _ask(desk)
         return
     if state.phase is Phase.CONFIRMING and is_late:
@@ -93,6 +99,12 @@ def advance(desk: Desk) -> None:
 def _enter_phase(state: State, phase: Phase, wait_ns: int) -> None:
     state.phase = phase
     state.phase_deadline_ns = state.now_ns + wait_ns
+
+
+def _await_venue(state: State) -> None:
+    """A venue elsewhere may be away: the truth about money is worth waiting for."""
+    if state.needs_user_stream:
+        state.phase_deadline_ns = max(state.phase_deadline_ns, state.end_deadline_ns)
 
 
 def flatten_positions(desk: Desk) -> None:
@@ -153,7 +165,7 @@ def _own_residual(state: State) -> tuple[str, ...]:
         for symbol, holding in sorted(state.holdings.items())
         if holding.position.size_lots
     ]
-    return (*positions, *(f"open order {client_id}" for client_id in state.working))
+    return (*positions, *(f"open order {order.client_id}" for order in state.orders()))
 
 
 def _end(desk: Desk, residual: tuple[str, ...], differences: tuple[str, ...] = ()) -> None:
@@ -163,7 +175,7 @@ def _end(desk: Desk, residual: tuple[str, ...], differences: tuple[str, ...] = (
     """
     state = desk.state
     state.phase = Phase.ENDED
-    state.phase_deadline_ns = NEVER_NS
+    state.phase_deadline_ns = state.reconcile_due_ns = NEVER_NS
     status, code = ENDINGS.get(state.end_reason, ("stopped", ExitCode.RISK_STOP))
     reason = state.end_reason
     if code is ExitCode.COMPLETED and (not state.counters.market_events or not state.counters.decisions):

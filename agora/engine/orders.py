@@ -319,7 +319,22 @@ def on_fill(desk: Desk, event: OrderFilled) -> bool:
         _move(desk, order, status)
     state.counters.filled += 1
     _settle(desk, order, event)
+    _call_back_ways_out(desk, order.instrument)
     return True
+
+
+def _call_back_ways_out(desk: Desk, symbol: str) -> None:
+    """A trader that is flat has nothing to close: its stops would close what others hold.
+
+    Where all are flat the venue ends them by itself. Those of an entry that may still fill are kept.
+    """
+    state = desk.state
+    if not state.holdings[symbol].position.size_lots:
+        return
+    for order in state.orders():
+        is_way_out = order.reduce_only and order.parent not in state.working
+        if order.instrument == symbol and is_way_out and not shares.lots_of(state, order.trader, symbol):
+            cancel(desk, Cancel(client_id=order.client_id), "its trader is flat")
 
 
 def _adopt(desk: Desk, event: OrderFilled) -> Order:

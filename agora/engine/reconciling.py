@@ -15,11 +15,15 @@ from agora.engine.state import ORDER_TIMES_KEPT, Phase, State
 
 # A reason of `user.lost` that begins so says that the venue refuses our key: no waiting mends that.
 AUTH_PREFIX = "auth"
+# While books differ the venue is asked again so often: what passes is seen to pass, at a few requests each time.
+LOOK_AGAIN_NS = 3 * NS_PER_S
 
 
 def ask(desk: Desk) -> None:
     """Ask the venue what we hold, and again after the interval; at the end of a run the ending asks."""
     state = desk.state
+    if state.phase is Phase.ENDED:
+        return
     if state.phase is Phase.CONFIRMING:
         ending.confirm_again(desk)
         return
@@ -34,8 +38,7 @@ def on_user_connected(desk: Desk, event: UserConnected) -> None:
     state.user_seen_ns = state.user_connected_ns = event.ts_ns
     state.user_keepalive_s = event.keepalive_s
     state.is_reconciled = False
-    if state.phase is not Phase.ENDED:
-        ask(desk)
+    ask(desk)
 
 
 def on_user_alive(desk: Desk, event: UserAlive) -> None:
@@ -44,7 +47,8 @@ def on_user_alive(desk: Desk, event: UserAlive) -> None:
 
 
 def on_user_lost(desk: Desk, event: UserLost) -> None:
-    """The watchdogs decide how long that may last; a refused key ends the run."""
+    """No new risk until it is back; the watchdogs decide how long that may last. A refused key ends the run."""
+    desk.state.user_connected_ns = 0
     if event.reason.startswith(AUTH_PREFIX):
         ending.begin(desk, "auth")
 
@@ -52,7 +56,11 @@ def on_user_lost(desk: Desk, event: UserLost) -> None:
 def on_unknown(desk: Desk, event: OrderUnknown) -> None:
     """An order fell into doubt; too many at once are a storm: ask, and wait for evidence with admission closed."""
     state, rules = desk.state, desk.rules.account
+    order = state.order(event.client_id)
+    is_news = order is not None and order.status is not OrderStatus.UNKNOWN
     orders.on_report(desk, event)
+    if not is_news:
+        return  # Told twice, an order is in doubt once.
     state.unknown_times_ns.append(event.ts_ns)
     del state.unknown_times_ns[:-ORDER_TIMES_KEPT]
     since_ns = event.ts_ns - rules.unknown_window_s * NS_PER_S
@@ -72,6 +80,8 @@ def on_reconcile(desk: Desk, event: Reconcile) -> None:
     """The venue has said what we hold: the end of a run, or the proof that both sides agree."""
     state = desk.state
     state.counters.reconciles += 1
+    if state.phase is Phase.ENDED:
+        return
     differences = _differences(desk, event)
     if state.phase is Phase.CONFIRMING:
         ending.on_confirmed(desk, event, tuple(differences.values()))
@@ -96,14 +106,17 @@ def _watch(desk: Desk, differences: dict[str, str]) -> None:
     hold_ns = desk.rules.account.desync_hold_s * NS_PER_S
     state.is_reconciled = False
     lasting = tuple(key for key in differences if key in state.desync_keys)
-    if not lasting:
-        state.desync_since_ns, state.desync_keys = state.now_ns, tuple(differences)
-    elif state.now_ns - state.desync_since_ns >= hold_ns:
+    if lasting and state.now_ns - state.desync_since_ns >= hold_ns:
         _end_in_desync(desk, {key: differences[key] for key in lasting})
         return
-    else:
-        state.desync_keys = lasting
-    state.reconcile_due_ns = min(state.reconcile_due_ns, max(state.desync_since_ns + hold_ns, state.now_ns + NS_PER_S))
+    if not lasting:
+        state.desync_since_ns = state.now_ns
+    state.desync_keys = lasting or tuple(differences)
+    next_ns = state.now_ns + LOOK_AGAIN_NS
+    hold_end_ns = state.desync_since_ns + hold_ns
+    if hold_end_ns > state.now_ns:
+        next_ns = min(next_ns, hold_end_ns)
+    state.reconcile_due_ns = min(state.reconcile_due_ns, next_ns)
 
 
 def _end_in_desync(desk: Desk, differences: dict[str, str]) -> None:

@@ -1,7 +1,8 @@
 """Who of the traders has what: the run's position in an instrument is the sum of its traders' shares.
 
 Each fill is booked twice: into the net position, as the venue has it, and into the share of the trader whose order it
-was. What the venue did by itself (liquidation, an outside hand) reduces the shares in their order first.
+was. What the venue did by itself (liquidation, an outside hand) reduces the shares in their order first. All shares of
+an instrument have the sign of its position, so that each can be closed by an order that only reduces.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agora.domain.accounting import Position
+from agora.domain.events import Warned
 from agora.domain.instruments import Instrument
 from agora.engine.desk import Desk
 from agora.engine.state import Share, State
@@ -31,6 +33,12 @@ def share_of(state: State, trader: str, symbol: str) -> Share:
     return state.shares.setdefault(trader, {}).setdefault(symbol, Share(Position()))
 
 
+def lots_of(state: State, trader: str, symbol: str) -> int:
+    """The signed lots of a trader's share."""
+    share = state.shares.get(trader, {}).get(symbol)
+    return 0 if share is None else share.position.size_lots
+
+
 def book(desk: Desk, trader: str, symbol: str, *, size_lots: int, price_ticks: int, fee_units: int) -> None:
     """Book a signed fill into the shares; the fee and the count go to the first of those it touches."""
     instrument = desk.rules.instruments[symbol]
@@ -40,6 +48,7 @@ def book(desk: Desk, trader: str, symbol: str, *, size_lots: int, price_ticks: i
         fee = fee_units if number == 0 else 0
         share.fills += number == 0
         _settle(desk, share, instrument, size_lots=lots, price_ticks=price_ticks, fee_units=fee)
+    _cross(desk, symbol, price_ticks)
     total = sum(lots for _, name, lots in open_shares(desk.state) if name == symbol)
     net = desk.state.holdings[symbol].position.size_lots
     assert total == net, f"{symbol}: the shares hold {total} lots, the run {net}"
@@ -58,6 +67,25 @@ def _absorbed(state: State, symbol: str, size_lots: int) -> list[tuple[str, int]
     if left or not parts:
         parts.append((VENUE_TRADER, left))
     return parts
+
+
+def _cross(desk: Desk, symbol: str, price_ticks: int) -> None:
+    """Let shares of opposite signs meet at the price of the fill that made them so.
+
+    Arbitration keeps traders off each other; but an order may fill after its cancel, and one that only reduces closes
+    what the account holds, also where that is more than its own trader has.
+    """
+    while True:
+        held = [(trader, lots) for trader, name, lots in open_shares(desk.state) if name == symbol]
+        longs, shorts = [each for each in held if each[1] > 0], [each for each in held if each[1] < 0]
+        if not longs or not shorts:
+            return
+        size_lots = min(longs[0][1], -shorts[0][1])
+        for trader, lots in ((longs[0][0], -size_lots), (shorts[0][0], size_lots)):
+            share = share_of(desk.state, trader, symbol)
+            _settle(desk, share, desk.rules.instruments[symbol], size_lots=lots, price_ticks=price_ticks, fee_units=0)
+        detail = f"{symbol}: {size_lots} lots of {longs[0][0]} and {shorts[0][0]} at {price_ticks} ticks"
+        desk.record(Warned(ts_ns=desk.state.now_ns, what="shares_crossed", detail=detail))
 
 
 def _settle(

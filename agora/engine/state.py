@@ -34,7 +34,10 @@ class Phase(StrEnum):
 
 
 class Bar(msgspec.Struct):
-    """A bar being built from ticks."""
+    """A bar being built. `told_ns`: up to where candles have told it; `NEVER_NS` when prices shape it.
+
+    `is_history`: the newest of its candles was a warm-up bar. `is_partial`: it has a hole.
+    """
 
     open_ts_ns: int
     open_ticks: int
@@ -43,6 +46,8 @@ class Bar(msgspec.Struct):
     close_ticks: int
     volume_lots: int = 0
     is_partial: bool = False
+    told_ns: int = NEVER_NS
+    is_history: bool = False
 
 
 class Course(msgspec.Struct):
@@ -204,6 +209,10 @@ class State(msgspec.Struct, kw_only=True):
         """Market events that the source has handed over, dropped ones included: where a resumed source goes on."""
         counters = self.counters
         return counters.market_events + counters.funding_rates + counters.overflow_dropped
+
+    def orders(self) -> list[Order]:
+        """The working orders as they were planned; a dictionary read from a checkpoint has another order."""
+        return sorted(self.working.values(), key=lambda order: order.number)
 
     def order(self, client_id: str) -> Order | None:
         """An order by its client id: working, or among the closed ones that are still remembered."""

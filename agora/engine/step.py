@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from agora.domain.accounting import Position
 from agora.domain.events import (
     BreakerReset,
@@ -49,13 +47,15 @@ from agora.domain.events import (
     UserAlive,
     UserConnected,
     UserLost,
+    Warned,
 )
 from agora.domain.intents import Cancel, Place
-from agora.domain.numbers import NS_PER_S
+from agora.domain.numbers import NS_PER_MS, NS_PER_S
 from agora.domain.orders import Purpose
 from agora.engine import arbitration, bars, ending, orders, reconciling
 from agora.engine.desk import Desk, TraderEvent
 from agora.engine.ports import Effect
+from agora.engine.shares import VENUE_TRADER
 from agora.engine.state import NEVER_NS, ORDER_TIMES_KEPT, Course, Holding, Market, Phase, TrippedBreaker
 
 DAY_NS = 86_400 * NS_PER_S
@@ -86,7 +86,7 @@ def step(desk: Desk, event: Event) -> list[Effect]:
 # Market data.
 
 
-def _market(desk: Desk, event: MarketQuote | MarketTrade | MarketDepth | MarketCandle) -> Market:
+def _market(desk: Desk, event: MarketQuote | MarketTrade | MarketDepth) -> Market:
     """The market of an event, noted as seen now."""
     state = desk.state
     market = state.markets[event.instrument]
@@ -131,19 +131,34 @@ def on_depth(desk: Desk, event: MarketDepth) -> None:
 def on_candle(desk: Desk, event: MarketCandle) -> None:
     """A closed bar from the feed: straight to the traders of its length, and a part of the longer bars."""
     market = desk.state.markets[event.instrument]
-    if event.is_history:
-        desk.state.counters.history_events += 1
-    else:
-        _market(desk, event)
-    if not event.is_history or not market.mark_ticks:
-        market.last_ticks = event.close_ticks
-        _value(desk, event.instrument)
+    _see_candle(desk, market, event)
     for course in market.courses:
         if course.interval_s == event.interval_s:
             _ask_once(desk, course, event)
         elif course.interval_s > event.interval_s:
-            bars.add_candle(course, event)
-            _close_with(desk, course, event)
+            for candle in bars.add_candle(course, event, has_hole=market.has_hole):
+                _ask_once(desk, course, candle)
+    if not event.is_history and not event.end_ts_ns:
+        # The feed's own news: where prices come as candles, what follows the hole is whole again.
+        market.has_hole = False
+
+
+def _see_candle(desk: Desk, market: Market, event: MarketCandle) -> None:
+    """Count a bar and take its price, unless a newer one is known. A bar that comes late is as old as its end."""
+    state = desk.state
+    end_ns = event.end_ts_ns or event.ts_ns
+    is_newest = end_ns >= market.seen_ts_ns
+    if event.is_history:
+        state.counters.history_events += 1
+        is_newest = not market.seen_ts_ns
+    else:
+        market.events += 1
+        state.counters.market_events += 1
+        market.seen_ts_ns = max(market.seen_ts_ns, end_ns)
+        state.feed_seen_ns = max(state.feed_seen_ns, end_ns)
+    if is_newest:
+        market.last_ticks = event.close_ticks
+        _value(desk, event.instrument)
 
 
 def on_funding_rate(desk: Desk, event: MarketFundingRate) -> None:
@@ -158,13 +173,6 @@ def _close_bars(desk: Desk, market: Market, symbol: str) -> None:
         candle = bars.close_due_bar(course, symbol, now_ns=desk.state.now_ns)
         if candle is not None:
             _ask_once(desk, course, candle)
-
-
-def _close_with(desk: Desk, course: Course, part: MarketCandle) -> None:
-    """Close a longer bar with the candle that ends it; made of warm-up bars it is one."""
-    candle = bars.close_due_bar(course, part.instrument, now_ns=part.ts_ns)
-    if candle is not None:
-        _ask_once(desk, course, msgspec.structs.replace(candle, is_history=part.is_history))
 
 
 def _ask_once(desk: Desk, course: Course, candle: MarketCandle) -> None:
@@ -189,14 +197,12 @@ def _value(desk: Desk, symbol: str) -> None:
 
 
 def _ask(desk: Desk, event: TraderEvent) -> None:
-    """Ask every trader whose bar it is; record what each concluded, then carry out what they agree on."""
+    """Ask every trader whom it concerns; record what each concluded, then carry out what they agree on."""
     state = desk.state
-    interval_s = event.interval_s if isinstance(event, MarketCandle) else 0
     is_live = state.phase is Phase.RUNNING and not (isinstance(event, MarketCandle) and event.is_history)
     wishes: list[arbitration.Wish] = []
-    for number, trader in enumerate(desk.rules.traders):
-        if interval_s and interval_s != desk.trader_intervals_s[number]:
-            continue
+    for number in _concerned(desk, event):
+        trader = desk.rules.traders[number]
         proposal = trader.decide(desk.views[number], event)
         if proposal is None or not is_live:
             continue
@@ -217,16 +223,28 @@ def _ask(desk: Desk, event: TraderEvent) -> None:
         _carry_out(desk, wishes)
 
 
+def _concerned(desk: Desk, event: TraderEvent) -> list[int]:
+    """The traders that an event is for, by number: those on bars of its length, or the one whose order has filled.
+
+    What the venue executed by itself concerns them all.
+    """
+    if isinstance(event, MarketCandle):
+        return [number for number, length_s in enumerate(desk.trader_intervals_s) if length_s == event.interval_s]
+    order = desk.state.order(event.client_id)
+    owner = VENUE_TRADER if order is None else order.trader
+    return [number for number, trader in enumerate(desk.rules.traders) if owner in (trader.name, VENUE_TRADER)]
+
+
 def _carry_out(desk: Desk, wishes: list[arbitration.Wish]) -> None:
     """Let the traders' wishes be settled among each other, then try each."""
-    for wish in arbitration.settle(desk, wishes) if len(desk.rules.traders) > 1 else wishes:
+    for wish in arbitration.net(desk, wishes):
         intent = wish.intent
-        if isinstance(intent, Place):
-            orders.place(desk, wish.trader, intent)
-        elif isinstance(intent, Cancel):
+        if isinstance(intent, Cancel):
             orders.cancel(desk, intent, wish.reason)
-        else:
+        elif not isinstance(intent, Place):
             orders.amend(desk, intent)
+        elif not arbitration.is_against_another(desk, wish):
+            orders.place(desk, wish.trader, intent)
 
 
 # Orders and money.
@@ -239,6 +257,8 @@ def on_fill(desk: Desk, event: OrderFilled) -> None:
     check_breakers(desk)
     if event.purpose == Purpose.FOREIGN:
         # Somebody else trades on this account: whatever we believe of it may be wrong in the next moment.
+        detail = f"{event.instrument}: {event.side} of {event.fill_size_lots} lots by an outside hand"
+        desk.record(Warned(ts_ns=event.ts_ns, what="desync", detail=detail))
         ending.begin(desk, "desync")
     _ask(desk, event)
 
@@ -335,9 +355,10 @@ def on_resumed(desk: Desk, event: RunResumed) -> None:
         state.end_ts_ns += event.down_ns
     state.feed_seen_ns = state.user_seen_ns = event.ts_ns
     state.is_reconciled = not state.needs_user_stream
+    # The private stream of this life has not been connected yet.
+    state.user_connected_ns = 0
     if state.phase is not Phase.RUNNING:
-        state.phase_deadline_ns = event.ts_ns + ending.CANCEL_WAIT_NS
-        state.end_deadline_ns = event.ts_ns + ending.FLATTEN_WAIT_NS + ending.CONFIRM_WAIT_NS
+        ending.resume(state)
 
 
 def on_command(desk: Desk, event: OperatorCommand) -> None:
@@ -423,12 +444,22 @@ def _meet_deadlines(desk: Desk) -> None:
         if state.now_ns < watchdog.deadline_ns(desk):
             continue
         reason = watchdog.bite(desk)
-        if reason == "stale_data":
-            age_ms = (state.now_ns - state.feed_seen_ns) // 1_000_000
-            limit_ms = (watchdog.deadline_ns(desk) - state.feed_seen_ns) // 1_000_000
-            desk.record(FeedStale(ts_ns=state.now_ns, age_ms=age_ms, limit_ms=limit_ms))
+        if reason in ("stale_data", "user_stream"):
+            _say_silence(desk, reason, limit_ns=watchdog.deadline_ns(desk))
         if reason:
             ending.begin(desk, reason)
+
+
+def _say_silence(desk: Desk, reason: str, *, limit_ns: int) -> None:
+    """Put on record how long nothing came, and how long it may last."""
+    state = desk.state
+    seen_ns = state.feed_seen_ns if reason == "stale_data" else state.user_seen_ns
+    age_ms, limit_ms = (state.now_ns - seen_ns) // NS_PER_MS, (limit_ns - seen_ns) // NS_PER_MS
+    if reason == "stale_data":
+        desk.record(FeedStale(ts_ns=state.now_ns, age_ms=age_ms, limit_ms=limit_ms))
+    else:
+        detail = f"private stream silent for {age_ms} ms, limit {limit_ms} ms"
+        desk.record(Warned(ts_ns=state.now_ns, what=reason, detail=detail))
 
 
 def _next_deadline(desk: Desk) -> int:

@@ -30,12 +30,15 @@ from agora.domain.events import (
     OrderSent,
     PositionChanged,
     RunStarted,
+    UserLost,
+    Warned,
 )
 from agora.domain.instruments import Instrument
 from agora.domain.numbers import MONEY_SCALE, NS_PER_MS, NS_PER_S
 from agora.domain.orders import OrderStatus
 from agora.engine.desk import Desk
 from agora.engine.ports import Effect
+from agora.engine.reconciling import AUTH_PREFIX
 from agora.engine.state import NEVER_NS
 from agora.report.metrics import RowSink, columns, row_of
 from agora.report.series import Distribution, EquityStatistics, Point, Series
@@ -46,6 +49,9 @@ FILLS_KEPT = 5_000
 BREAKERS_KEPT = 100
 # One cause for each reason a run can end with; commands are a short list, this bounds a hostile one.
 CAUSES_KEPT = 64
+
+# Warnings that name a reason to end, and say what lies behind it.
+TELLING_WARNINGS = frozenset({"desync", "user_stream", "unknown_storm"})
 
 # Journal kinds that the report counts one by one.
 COUNTED: dict[type[Any], str] = {
@@ -134,6 +140,7 @@ class Collector:
             Funding: self._on_funding,
             Heartbeat: self._on_heartbeat,
             OperatorCommand: self._on_command,
+            UserLost: self._on_user_lost,
         }
 
     # Watching.
@@ -164,6 +171,8 @@ class Collector:
                 self._on_tripped(effect)
             elif isinstance(effect, FeedStale):
                 self._explain("stale_data", f"no usable market data for {effect.age_ms} ms, limit {effect.limit_ms} ms")
+            elif isinstance(effect, Warned) and effect.what in TELLING_WARNINGS:
+                self._explain(effect.what, effect.detail)
         if is_decided and done_wall_ns is not None:
             self.decision_latency.add((done_wall_ns - wall_ns) / NS_PER_MS)
 
@@ -238,6 +247,11 @@ class Collector:
 
     def _on_command(self, _: Desk, event: OperatorCommand, __: list[Effect]) -> None:
         self._explain(event.command, event.reason)
+
+    def _on_user_lost(self, _: Desk, event: UserLost, __: list[Effect]) -> None:
+        """The reason of a refused key begins with its word."""
+        if event.reason.startswith(AUTH_PREFIX):
+            self._explain("auth", event.reason)
 
     def _on_tripped(self, event: BreakerTripped) -> None:
         self._explain(event.breaker, f"{event.value} reached the limit {event.limit}")

@@ -166,8 +166,8 @@ def user_stream(desk: Desk, _: LimitSettings, place: Place) -> str | None:
     state = desk.state
     if not state.needs_user_stream or not _adds_risk(place):
         return None
-    if not state.counters.user_connections:
-        return "the private stream has not been connected yet"
+    if not state.user_connected_ns:
+        return "the private stream is not connected"
     limit_s = state.user_keepalive_s + desk.rules.account.user_stream_age_s_max
     age_ns = state.now_ns - state.user_seen_ns
     return (

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from agora.domain.numbers import NS_PER_S
 from agora.engine.desk import Desk
+from agora.engine.reconciling import doubtful
 from agora.engine.state import NEVER_NS
 
 
@@ -90,7 +91,7 @@ class Doubts:
     def deadline_ns(self, desk: Desk) -> int:
         """When a storm of doubt has lasted too long."""
         state = desk.state
-        if not state.storm_since_ns:
+        if not state.storm_since_ns or not doubtful(state):
             return NEVER_NS
         return state.storm_since_ns + desk.rules.account.unknown_hold_s * NS_PER_S
 

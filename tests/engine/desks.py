@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -18,14 +18,17 @@ from agora.domain.events import (
     OrderSent,
     Reconcile,
     RunStarted,
+    UserConnected,
     kind_of,
 )
 from agora.domain.instruments import Instrument, known_instrument
 from agora.domain.intents import Cancel, Intent, Place, Proposal
 from agora.domain.numbers import MONEY_SCALE, NS_PER_S
 from agora.domain.orders import Order, OrderType, Purpose, Side
+from agora.engine.account_settings import AccountSettings
 from agora.engine.desk import Desk, Rules
 from agora.engine.ports import Change, Confirm, Effect, Halt, Send, View
+from agora.engine.shares import lots_of
 from agora.engine.state import State
 from agora.engine.step import step
 from agora.risk.breakers import BreakerSettings, build_breakers
@@ -35,15 +38,15 @@ from agora.risk.watchdogs import WatchdogSettings, build_watchdogs
 SYMBOL, OTHER = "BTCUSDT", "ETHUSDT"
 START_NS = 20_000 * 86_400 * NS_PER_S  # a midnight
 PRICE = 600_000  # ticks: 60,000.0
+OTHER_PRICE = 300_000  # ticks: 3,000.00
 Said = Proposal | Intent | None
 
 
 class Scripted:
     """Says what the test has put into `script` (first come, first said), then holds; remembers what it was asked."""
 
-    name = "scripted"
-
-    def __init__(self) -> None:
+    def __init__(self, name: str = "scripted") -> None:
+        self.name = name
         self.script: list[Said | Callable[[View], Said]] = []
         self.asked: list[Event] = []
         self.silent_fills = True
@@ -90,8 +93,14 @@ class Play:
         equity: int = 10_000,
         symbols: Iterable[str] = (SYMBOL,),
         instrument: dict[str, Any] | None = None,
+        traders: Sequence[str] = ("scripted",),
+        lengths_s: Sequence[int] = (),
+        weights_ppm: Sequence[int] = (),
+        is_live: bool = False,
+        account: dict[str, Any] | None = None,
     ) -> None:
-        self.trader = Scripted()
+        self.traders = tuple(Scripted(name) for name in traders)
+        self.trader = self.traders[0]
         self.instruments = {
             symbol: msgspec.structs.replace(known_instrument(symbol), **(instrument or {})) for symbol in symbols
         }
@@ -99,10 +108,13 @@ class Play:
             run_tag="t",
             instruments=self.instruments,
             interval_s=interval_s,
-            traders=(self.trader,),
+            traders=self.traders,
             checks=build_limits(LimitSettings(**(limits or {}))),
             breakers=build_breakers(BreakerSettings(**(breakers or {}))),
             watchdogs=build_watchdogs(WatchdogSettings(**(watchdogs or {}))),
+            account=AccountSettings(**(account or {})),
+            trader_intervals_s=tuple(lengths_s),
+            weights_ppm=tuple(weights_ppm),
         )
         self.desk = Desk(State(), rules)
         self.now_ns = START_NS
@@ -116,7 +128,7 @@ class Play:
             config_hash="",
             seed=1,
             venue="test",
-            mode="paper",
+            mode="live" if is_live else "paper",
             duration_ns=duration_s * NS_PER_S,
             interval_s=interval_s,
             instruments=(),
@@ -146,21 +158,27 @@ class Play:
         """An event some seconds after the last."""
         return self.step(kind(ts_ns=self.now_ns + round(after_s * NS_PER_S), **facts))
 
-    def candle(self, close: int = PRICE, *, after_s: float = 60, symbol: str = SYMBOL, **facts: Any) -> list[Effect]:
-        """A closed bar of the run's interval, flat at `close` unless told otherwise."""
+    def candle(
+        self, close: int | None = None, *, after_s: float = 60, symbol: str = SYMBOL, **facts: Any
+    ) -> list[Effect]:
+        """A closed bar of the run's interval, flat at `close` (the usual price) unless told otherwise."""
+        if close is None:
+            close = PRICE if symbol == SYMBOL else OTHER_PRICE
         shape = {"open_ticks": close, "high_ticks": close, "low_ticks": close, "volume_lots": 100}
         shape |= {"interval_s": self.desk.rules.interval_s, "close_ticks": close, "instrument": symbol}
         return self.tell(MarketCandle, after_s, **(shape | facts))
 
-    def quote(self, mid: int = PRICE, *, after_s: float = 1, symbol: str = SYMBOL) -> list[Effect]:
+    def quote(self, mid: int | None = None, *, after_s: float = 1, symbol: str = SYMBOL) -> list[Effect]:
         """A quote one tick either side."""
+        if mid is None:
+            mid = PRICE if symbol == SYMBOL else OTHER_PRICE
         sizes = {"bid_ticks": mid - 1, "ask_ticks": mid + 1, "bid_lots": 1_000, "ask_lots": 1_000}
         return self.tell(MarketQuote, after_s, instrument=symbol, **sizes)
 
-    def trade(self, price: int = PRICE, size: int = 1, *, after_s: float = 1) -> list[Effect]:
+    def trade(self, price: int = PRICE, size: int = 1, *, after_s: float = 1, symbol: str = SYMBOL) -> list[Effect]:
         """A print."""
         facts = {"price_ticks": price, "size_lots": size, "aggressor": 1}
-        return self.tell(MarketTrade, after_s, instrument=SYMBOL, **facts)
+        return self.tell(MarketTrade, after_s, instrument=symbol, **facts)
 
     def sent(self) -> list[Order]:
         """Orders that leave because of the last event."""
@@ -179,10 +197,15 @@ class Play:
         """All records of that kind."""
         return [event for event in self.journal if isinstance(event, kind)]
 
-    def place(self, intent: Place, *, answered: bool = True, after_s: float = 60) -> Order:
-        """Let the trader place an order at the next bar; the venue has it, unless told otherwise."""
-        self.trader.script.insert(0, intent)
-        self.candle(after_s=after_s)
+    def connect(self, *, keepalive_s: int = 3_600) -> None:
+        """The private stream of a live run, fresh and compared; quiet by nature for an hour."""
+        self.tell(UserConnected, source="test", keepalive_s=keepalive_s)
+        self.venue_says()
+
+    def place(self, intent: Place, *, answered: bool = True, after_s: float = 60, trader: str = "") -> Order:
+        """Let a trader place an order at the next bar; the venue has it, unless told otherwise."""
+        self.of(trader or self.trader.name).script.insert(0, intent)
+        self.candle(after_s=after_s, symbol=intent.instrument)
         order = next(iter(self.sent()))
         for each in self.sent():
             self.tell(OrderSent, client_id=each.client_id)
@@ -211,22 +234,55 @@ class Play:
         }
         return self.tell(OrderFilled, **(shape | facts))
 
-    def hold(self, lots: int, price: int = PRICE) -> None:
+    def of(self, trader: str) -> Scripted:
+        """A trader by its name."""
+        return next(each for each in self.traders if each.name == trader)
+
+    def lots(self, trader: str, symbol: str = SYMBOL) -> int:
+        """The signed lots of a trader's share."""
+        return lots_of(self.state, trader, symbol)
+
+    def hold(self, lots: int, price: int = PRICE, *, trader: str = "", symbol: str = SYMBOL) -> None:
         """Come into a position of so many signed lots."""
         side = Side.BUY if lots > 0 else Side.SELL
-        order = self.place(market(side, abs(lots)))
+        order = self.place(market(side, abs(lots), instrument=symbol), trader=trader)
         self.fill(order, price=price)
 
+    def foreign_fill(self, lots: int, price: int = PRICE, *, purpose: str = "liquidation", **facts: Any) -> None:
+        """The venue executes so many signed lots by itself, or an outside hand does."""
+        self._fills += 1
+        shape = {
+            "client_id": f"{purpose}-{self._fills}",
+            "venue_id": "x",
+            "venue_fill_id": f"f-{self._fills}",
+            "instrument": SYMBOL,
+            "side": "buy" if lots > 0 else "sell",
+            "purpose": purpose,
+            "fill_price_ticks": price,
+            "fill_size_lots": abs(lots),
+            "fee_units": 0,
+            "liquidity": "taker",
+        }
+        self.tell(OrderFilled, **(shape | facts))
+
     def venue_says(
-        self, *, positions: dict[str, int] | None = None, cash: int | None = None, orders: Iterable[str] = ()
+        self,
+        *,
+        positions: dict[str, int] | None = None,
+        cash: int | None = None,
+        orders: Iterable[str] | None = None,
+        asked_ts_ns: int = 0,
+        after_s: float = 0,
     ) -> list[Effect]:
         """The answer to a confirmation; agrees with the desk where not told otherwise."""
         own = {symbol: holding.position.size_lots for symbol, holding in self.state.holdings.items()}
         return self.tell(
             Reconcile,
+            after_s,
             positions=own | (positions or {}),
-            open_client_ids=tuple(orders),
+            open_client_ids=tuple(self.state.working if orders is None else orders),
             cash_units=self.state.ledger.cash if cash is None else cash,
+            asked_ts_ns=asked_ts_ns,
         )
 
     def intents(self) -> list[OrderIntent]:

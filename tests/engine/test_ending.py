@@ -15,8 +15,11 @@ from agora.domain.events import (
     OrderAccepted,
     OrderCancelled,
     OrderRejected,
+    OrderUnknown,
     RunEnded,
     Timer,
+    UserLost,
+    Warned,
 )
 from agora.domain.orders import Purpose
 from agora.engine.ending import ENDINGS, FLATTEN_ATTEMPTS_MAX
@@ -194,6 +197,14 @@ def test_nothing_is_asked_of_anybody_after_the_end() -> None:
 
 # The outcome.
 
+
+def doubt_of_three(play: Play) -> None:
+    """Three orders whose fate is not known."""
+    for price in (PRICE, PRICE - 1, PRICE - 2):
+        order = play.place(limit(lots=1, price=price), answered=False, after_s=1)
+        play.tell(OrderUnknown, client_id=order.client_id, reason="time-out")
+
+
 CAUSES: dict[str, Cause] = {
     "stop": command("stop"),
     "interrupt": command("interrupt"),
@@ -209,7 +220,11 @@ CAUSES: dict[str, Cause] = {
     "desync": lambda play: play.venue_says(cash=1),
     "no_data": lambda play: play.tell(Timer, 31),
     "feed_lost": command("feed_lost"),
+    "user_stream": lambda play: (play.quote(after_s=25), play.tell(Timer, 5)),
+    "auth": lambda play: play.tell(UserLost, reason="auth: 10003 signature error"),
+    "unknown_storm": lambda play: (doubt_of_three(play), play.quote(after_s=25), play.tell(Timer, 20)),
 }
+LIVE = ("user_stream", "auth", "unknown_storm")
 
 
 @pytest.mark.requirement("B12")
@@ -218,7 +233,10 @@ CAUSES: dict[str, Cause] = {
 def test_every_cause_has_its_own_status_and_exit_code(reason: str) -> None:
     """A run that received data, decided, and is flat ends with exactly the row of its cause."""
     facts: dict[str, object] = {"duration": {"duration_s": 70}, "max_trades": {"watchdogs": {"max_trades": 1}}}
+    facts |= dict.fromkeys(LIVE, {"is_live": True})
     play = Play(**facts.get(reason, {}))  # type: ignore[arg-type]
+    if reason in LIVE:
+        play.connect(keepalive_s=60 if reason == "user_stream" else 3_600)
     if reason != "no_data":
         play.candle()
     CAUSES[reason](play)
@@ -349,7 +367,9 @@ def test_a_disagreement_while_running_stops_the_run() -> None:
     play = busy_play()
     play.venue_says(positions={SYMBOL: 7})
     assert play.state.end_reason == "desync"
-    assert play.kinds() == ["order.cancel_intent", "Change"] * 2
+    assert play.kinds() == ["warning", *["order.cancel_intent", "Change"] * 2]
+    (said,) = play.recorded(Warned)
+    assert (said.what, said.detail) == ("desync", f"{SYMBOL}: we have 10 lots, the venue 7")
 
 
 def test_an_agreement_while_running_changes_nothing() -> None:

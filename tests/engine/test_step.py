@@ -88,8 +88,7 @@ def test_an_order_goes_through_its_life() -> None:
     play.fill(order, 6, PRICE + 10, fee=100)
     assert order.status is OrderStatus.FILLED
     assert play.state.working == {}
-    holding = play.state.holdings[SYMBOL]
-    assert (holding.position.size_lots, holding.trader) == (10, "scripted")
+    assert (play.state.holdings[SYMBOL].position.size_lots, play.lots("scripted")) == (10, 10)
     assert play.state.ledger.fees == 200
     counters = play.state.counters
     assert (counters.intended, counters.sent, counters.accepted, counters.filled) == (1, 1, 1, 2)
@@ -119,7 +118,7 @@ def test_funding_that_is_told_twice_counts_once() -> None:
         facts = {"rate_ppb": 1, "size_lots": 10, "mark_ticks": PRICE, "venue_funding_id": identity}
         play.tell(Funding, instrument=SYMBOL, amount_units=-5, **facts)
         assert play.state.ledger.funding == total
-    assert play.state.holdings[SYMBOL].trade_net_units == -10
+    assert play.state.shares["scripted"][SYMBOL].trade_net_units == -10
 
 
 def test_a_fill_may_come_before_its_acknowledgement() -> None:

@@ -16,13 +16,16 @@ from agora.domain.events import (
     OrderRejected,
     OrderSent,
     OrderUnknown,
+    UserAlive,
+    UserConnected,
+    UserLost,
 )
 from agora.domain.intents import Place
 from agora.domain.numbers import MONEY_SCALE
 from agora.domain.orders import OrderStatus, OrderType, Side
 from agora.engine.state import TrippedBreaker
 from agora.risk.limits import LIMITS, LimitSettings
-from tests.engine.desks import OTHER, PRICE, SYMBOL, Play, limit, market, way_out
+from tests.engine.desks import OTHER, OTHER_PRICE, PRICE, SYMBOL, Play, limit, market, way_out
 
 GOES = "accepted"
 Scene = Callable[[Play], None]
@@ -133,6 +136,85 @@ def poor(play: Play) -> None:
     play.state.ledger.settle(realised=-9_985 * MONEY_SCALE, fee=0)
 
 
+def both_quoted(lots: int) -> Scene:
+    """Two instruments with fresh quotes; so many lots held in the other one, at 3,000."""
+
+    def scene(play: Play) -> None:
+        play.candle(OTHER_PRICE, symbol=OTHER)
+        if lots:
+            play.hold(lots, OTHER_PRICE, symbol=OTHER)
+        play.quote(OTHER_PRICE, symbol=OTHER)
+        play.quote()
+
+    return scene
+
+
+def both_waiting(play: Play) -> None:
+    """In the other instrument 500 lots wait on each side of nothing: one of them may fill, at 3,000."""
+    play.candle(OTHER_PRICE, symbol=OTHER)
+    for side in Side:
+        play.place(limit(side, 500, OTHER_PRICE - side, instrument=OTHER))
+    play.quote(OTHER_PRICE, symbol=OTHER)
+    play.quote()
+
+
+def unconnected(play: Play) -> None:
+    """A fresh quote, and no private stream yet."""
+    play.quote()
+
+
+def user_stream_of_age(seconds: float, *, keepalive_s: int = 20) -> Scene:
+    """The private stream spoke so long ago; the books agreed then, the quote is fresh."""
+
+    def scene(play: Play) -> None:
+        play.connect(keepalive_s=keepalive_s)
+        play.tell(UserAlive)
+        play.quote(after_s=seconds)
+
+    return scene
+
+
+def user_stream_lost(play: Play) -> None:
+    """The private stream has just gone; a comparison over another way agrees all the same."""
+    play.connect()
+    play.tell(UserLost, reason="reset")
+    play.venue_says()
+    play.quote()
+
+
+def uncompared(play: Play) -> None:
+    """The private stream is fresh, the venue has not answered yet."""
+    play.tell(UserConnected, source="test", keepalive_s=20)
+    play.quote()
+
+
+def differing(play: Play) -> None:
+    """The venue has a position that we do not know of."""
+    play.connect()
+    play.venue_says(positions={SYMBOL: 5})
+    play.quote()
+
+
+def stormy(play: Play) -> None:
+    """Three orders in doubt within the window."""
+    play.connect()
+    for number in range(3):
+        order = play.place(limit(lots=1), answered=False, after_s=1)
+        play.tell(OrderUnknown, client_id=order.client_id, reason=f"time-out {number}")
+    play.quote()
+
+
+def held_and(scene: Scene) -> Scene:
+    """Ten lots held by a live run before that."""
+
+    def whole(play: Play) -> None:
+        play.connect()
+        play.hold(10)
+        scene(play)
+
+    return whole
+
+
 @dataclass(frozen=True)
 class Case:
     """One row: what has happened, what is wanted, under which limits, and who says no."""
@@ -142,9 +224,13 @@ class Case:
     place: Place
     verdict: str
     limits: dict[str, Any] = field(default_factory=dict)
+    run: dict[str, Any] = field(default_factory=dict)
 
 
 UNITS = {"position_lots_max": 20}
+LIVE = {"is_live": True}
+TWO = {"symbols": (SYMBOL, OTHER)}
+PORTFOLIO = {"portfolio_notional_max": "16500"}
 NO_NOTIONAL = {"position_notional_max": "99999999", "order_notional_max": "99999999", "leverage_max": 125}
 CASES = [
     Case("an ordinary order", quoted, limit(), GOES),
@@ -208,13 +294,32 @@ CASES = [
     Case("a breaker is tripped, but a way out", tripped_with_position, way_out(), GOES),
     Case("while flattening", flattening, limit(), "entries_open"),
     Case("a dry run", quoted, limit(), "dry_run", {"dry_run": True}),
+    Case("all positions together", both_quoted(500), limit(lots=251), "portfolio_notional", PORTFOLIO, TWO),
+    Case("... and just allowed", both_quoted(500), limit(lots=250), GOES, PORTFOLIO, TWO),
+    Case("a short elsewhere counts as much", both_quoted(-500), limit(lots=251), "portfolio_notional", PORTFOLIO, TWO),
+    Case("one side of what waits elsewhere counts", both_waiting, limit(lots=250), GOES, PORTFOLIO, TWO),
+    Case("... and not a lot more", both_waiting, limit(lots=251), "portfolio_notional", PORTFOLIO, TWO),
+    Case("a way out of too much", both_quoted(500), way_out(lots=500), GOES, PORTFOLIO, TWO),
+    Case("leverage is that of all positions", both_quoted(3_334), limit(lots=1), "leverage", {"leverage_max": 1}, TWO),
+    Case("a live run without its private stream", unconnected, limit(), "user_stream", run=LIVE),
+    Case("a private stream of 35 seconds", user_stream_of_age(35), limit(), GOES, run=LIVE),
+    Case("a private stream older than that", user_stream_of_age(35.001), limit(), "user_stream", run=LIVE),
+    Case("a private stream that is lost", user_stream_lost, limit(), "user_stream", run=LIVE),
+    Case("... but a way out", held_and(user_stream_lost), way_out(), GOES, run=LIVE),
+    Case("the venue has not been asked", uncompared, limit(), "reconciled", run=LIVE),
+    Case("the venue differs", differing, limit(), "reconciled", run=LIVE),
+    Case("... but a way out", held_and(differing), way_out(), GOES, run=LIVE),
+    Case("a storm of doubt", stormy, limit(), "doubts", run=LIVE),
+    Case("... but a way out", held_and(stormy), way_out(), GOES, run=LIVE),
+    Case("on paper there is no private stream", quoted, limit(), GOES),
     Case("a way out beyond every exposure limit", holding(300), way_out(lots=300), GOES, {"order_notional_max": "1"}),
 ]
 
 
 def judge(case: Case) -> tuple[str, Play]:
     """Play the scene under wide limits, then ask for the order under those of the case."""
-    play = Play(limits=NO_NOTIONAL, breakers={"loss_fraction_max_ppm": 1_000_000, "daily_drawdown_max_ppm": 1_000_000})
+    breakers = {"loss_fraction_max_ppm": 1_000_000, "daily_drawdown_max_ppm": 1_000_000}
+    play = Play(limits=NO_NOTIONAL, breakers=breakers, **case.run)
     case.scene(play)
     settings = LimitSettings(**case.limits)
     said = (rule(play.desk, settings, case.place) for rule in LIMITS.values())
