@@ -233,7 +233,7 @@ LIVE = ("user_stream", "auth", "unknown_storm")
 def test_every_cause_has_its_own_status_and_exit_code(reason: str) -> None:
     """A run that received data, decided, and is flat ends with exactly the row of its cause."""
     facts: dict[str, object] = {"duration": {"duration_s": 70}, "max_trades": {"watchdogs": {"max_trades": 1}}}
-    facts |= dict.fromkeys(LIVE, {"is_live": True})
+    facts |= {name: {"is_live": True} for name in LIVE}
     play = Play(**facts.get(reason, {}))  # type: ignore[arg-type]
     if reason in LIVE:
         play.connect(keepalive_s=60 if reason == "user_stream" else 3_600)
