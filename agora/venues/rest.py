@@ -192,7 +192,8 @@ class Brake:
                 else:
                     self._next_s = now_s + self._window_s
                 return
-            await asyncio.sleep(due_s - now_s)
+            # Never less than a millisecond: a rest of rounding would be slept for without end.
+            await asyncio.sleep(max(due_s - now_s, 0.001))
 
 
 async def read_again(read: Callable[[], Awaitable[Answer]], *, within_s: float, dice: Dice) -> Answer:
