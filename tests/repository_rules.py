@@ -42,7 +42,7 @@ RANKS = {
 SAME_RANK_IMPORTS = {("assembly", "config")}
 
 # Libraries that a user may leave out; they are imported by the function that needs them.
-OPTIONAL_LIBRARIES = {"litellm", "ray"}
+OPTIONAL_LIBRARIES = {"ccxt", "litellm", "ray"}
 
 CLI = ("agora/cli.py", "agora/cli/", "agora/__main__.py")
 ASYNC_HOMES = (

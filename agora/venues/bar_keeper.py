@@ -29,6 +29,10 @@ _Key = tuple[str, int]
 class BarSource(Protocol):
     """Where closed bars can be read."""
 
+    def offset_ns(self) -> int:
+        """What its clock is ahead of ours, as far as is known."""
+        ...
+
     async def bars(self, symbol: str, interval_s: int, *, span_ns: tuple[int, int]) -> Sequence[MarketCandle]:
         """Closed bars that begin in the span, oldest first, stamped with their end; raises `Transient`, `NotServed`."""
         ...
@@ -47,7 +51,7 @@ class BarPatience(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BarKeeper:
-    """Fills the holes of several symbols and lengths; `offset_ns` is what the source's clock is ahead of ours."""
+    """Fills the holes of several symbols and lengths."""
 
     def __init__(
         self,
@@ -56,13 +60,11 @@ class BarKeeper:
         *,
         clock: Clock,
         tell: Callable[[Event], None],
-        offset_ns: Callable[[], int] = lambda: 0,
     ) -> None:
         self._source = source
         self._patience = patience
         self._clock = clock
         self._tell = tell
-        self._offset_ns = offset_ns
         # The begin of the oldest bar that is not known whole, of each symbol and length; the longest first, so that
         # a long bar made of short ones is the same bar as the one that was read.
         self._holes: dict[_Key, int] = {}
@@ -152,7 +154,7 @@ class BarKeeper:
         symbol, interval_s = key
         end_ns = begin_ns + interval_s * NS_PER_S
         # Where the source's clock is behind ours the bar ends later for it, and ours are never early.
-        due_ns = end_ns + self._patience.grace_ns + max(0, -self._offset_ns())
+        due_ns = end_ns + self._patience.grace_ns + max(0, -self._source.offset_ns())
         while True:
             await self._clock.sleep_until(due_ns)
             candles: Sequence[MarketCandle] = ()
@@ -197,7 +199,7 @@ class BarKeeper:
 
     def _whole_until(self, interval_s: int) -> int:
         """The end of the newest bar that the source has surely closed."""
-        return _floor(self._clock.now_ns() + min(0, self._offset_ns()) - self._patience.grace_ns, interval_s)
+        return _floor(self._clock.now_ns() + min(0, self._source.offset_ns()) - self._patience.grace_ns, interval_s)
 
     def _give_up(self, interval_s: int) -> None:
         LOGGER.warning("the provider has no bars of %d s: no warm-up, and holes stay holes", interval_s)

@@ -24,15 +24,17 @@ class Unusable(ValueError):
 
 
 class Steps:
-    """Converts numbers to multiples of one step. `is_exact`: what lies between two steps is refused, else cut off."""
+    """Converts numbers to multiples of one step. Without a `rounding` what lies between two steps is refused."""
 
-    __slots__ = ("_decimals", "_is_exact", "_known", "_step")
+    __slots__ = ("_decimals", "_is_exact", "_known", "_rounding", "_step")
 
-    def __init__(self, step: Decimal, *, is_exact: bool) -> None:
+    def __init__(self, step: Decimal, rounding: Rounding | None) -> None:
         self._step = step
+        self._is_exact = rounding is None
+        self._rounding = rounding or Rounding.DOWN
         # The decimals of a step that is a power of ten: then steps are digits. -1: it is none.
-        self._decimals = -step.adjusted() if step == Decimal(1).scaleb(step.adjusted()) and step <= 1 else -1
-        self._is_exact = is_exact
+        is_power = step == Decimal(1).scaleb(step.adjusted()) and step <= 1
+        self._decimals = -step.adjusted() if is_power and self._rounding is Rounding.DOWN else -1
         self._known: dict[str | float, int] = {}
 
     def of(self, text: str | float) -> int:
@@ -69,7 +71,7 @@ class Steps:
             raise Unusable(Reason.NOT_FINITE, str(text)) from None
         if number.adjusted() > MAGNITUDE_MAX:
             raise Unusable(Reason.TOO_LARGE, str(text))
-        count = to_steps(number, step=self._step, rounding=Rounding.DOWN)
+        count = to_steps(number, step=self._step, rounding=self._rounding)
         if self._is_exact and count * self._step != number:
             raise Unusable(Reason.OFF_TICK, str(text))
         return count

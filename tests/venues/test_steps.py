@@ -19,20 +19,23 @@ STEPS = [Decimal(step) for step in ("0.1", "0.00001", "1", "0.5", "0.25")]
 @given(
     st.sampled_from(STEPS),
     st.decimals(min_value=-1_000_000, max_value=1_000_000, places=6),
+    st.sampled_from(list(Rounding)),
     st.sampled_from(["{:f}", "{:e}", "{:g}", "{:+f}", " {:f}", "{:f}00"]),
 )
-def test_a_size_is_cut_to_whole_lots_however_it_is_written(step: Decimal, number: Decimal, form: str) -> None:
+def test_numbers_are_rounded_as_told_however_they_are_written(
+    step: Decimal, number: Decimal, rounding: Rounding, form: str
+) -> None:
     """The fast path for plain digits and the exact division agree, for every way to write a number."""
     text = form.format(number)
     meant = Decimal(text.strip())
-    assert Steps(step, is_exact=False).of(text) == to_steps(meant, step=step, rounding=Rounding.DOWN)
+    assert Steps(step, rounding).of(text) == to_steps(meant, step=step, rounding=rounding)
 
 
 @given(st.sampled_from(STEPS), st.integers(0, 10**9), st.sampled_from(["", "0", "000"]))
 def test_a_price_on_the_tick_is_taken(step: Decimal, count: int, zeros: str) -> None:
     """Trailing zeros change nothing."""
     text = f"{count * step:f}"
-    assert Steps(step, is_exact=True).of(text + zeros if "." in text else text) == count
+    assert Steps(step, None).of(text + zeros if "." in text else text) == count
 
 
 @pytest.mark.parametrize(
@@ -56,13 +59,13 @@ def test_a_price_on_the_tick_is_taken(step: Decimal, count: int, zeros: str) -> 
 def test_what_is_no_price_is_named(text: str | float, reason: Reason) -> None:
     """Each refusal has its word, and none of them takes time."""
     with pytest.raises(Unusable) as caught:
-        Steps(Decimal("0.1"), is_exact=True).of(text)
+        Steps(Decimal("0.1"), None).of(text)
     assert caught.value.reason == reason
 
 
 def test_texts_that_are_remembered_are_bounded() -> None:
     """A market that moves for days leaves no more behind than one of an hour."""
-    steps = Steps(Decimal("0.1"), is_exact=True)
+    steps = Steps(Decimal("0.1"), None)
     for number in range(3 * TEXTS_KEPT):
         assert steps.of(str(number)) == 10 * number
     assert len(steps._known) <= TEXTS_KEPT
@@ -73,5 +76,5 @@ def test_any_text_is_a_number_of_steps_or_refused(text: str) -> None:
     """Nothing else comes out."""
     found: object = None
     with suppress(Unusable):
-        found = Steps(Decimal("0.001"), is_exact=False).of(text)
+        found = Steps(Decimal("0.001"), Rounding.DOWN).of(text)
     assert found is None or isinstance(found, int)

@@ -24,6 +24,10 @@ class BitunixBars:
         self._client = client
         self._instruments = instruments
 
+    def offset_ns(self) -> int:
+        """What the venue's clock is ahead of ours, as its answers say."""
+        return round(self._client.clock_offset_ms * NS_PER_MS)
+
     async def bars(self, symbol: str, interval_s: int, *, span_ns: tuple[int, int]) -> Sequence[MarketCandle]:
         """Closed bars that begin in the span; raises `NotServed` or `Transient`."""
         if interval_s not in INTERVALS:

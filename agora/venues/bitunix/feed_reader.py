@@ -20,7 +20,7 @@ from agora.domain.events import (
     MarketTrade,
 )
 from agora.domain.instruments import Instrument
-from agora.domain.numbers import NS_PER_MS, NS_PER_S
+from agora.domain.numbers import NS_PER_MS, NS_PER_S, Rounding
 from agora.venues.bitunix.settings import BitunixSettings
 from agora.venues.bitunix.wire import subscribe_text
 from agora.venues.bitunix.wire_values import Malformed, iso_ns, percent_ppb
@@ -106,8 +106,8 @@ class _Market:
 
     def __init__(self, instrument: Instrument) -> None:
         self.instrument = instrument
-        self.prices = Steps(instrument.tick, is_exact=True)
-        self.sizes = Steps(instrument.lot, is_exact=False)
+        self.prices = Steps(instrument.tick, None)
+        self.sizes = Steps(instrument.lot, Rounding.DOWN)
         self.tick = float(instrument.tick)
         self.orders = {channel: _Order() for channel in CHANNELS}
         self.bids: Levels = []

@@ -16,8 +16,9 @@ from agora.domain.events import Event
 from agora.domain.instruments import known_instrument
 from agora.domain.numbers import NS_PER_S
 from agora.venues.bitunix.client import BitunixClient
-from agora.venues.bitunix.feed import BitunixFeed, FeedWants, market_socket
+from agora.venues.bitunix.feed import BitunixFeed, market_socket
 from agora.venues.bitunix.settings import BitunixSettings
+from agora.venues.outlet import FeedWants
 from agora.venues.rest import Network
 from tests.simulation.loop import VirtualClock
 from tests.simulation.network import Connector, run_networked, serving
