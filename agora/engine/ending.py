@@ -90,10 +90,11 @@ def advance(desk: Desk) -> None:
         if state.is_flat or is_late or is_hopeless(state):
             _enter_phase(state, Phase.CONFIRMING, CONFIRM_WAIT_NS)
             _await_venue(state)
+            state.last_word = None
             _ask(desk)
         return
     if state.phase is Phase.CONFIRMING and is_late:
-        _end(desk, ("the venue did not confirm", *_own_residual(state)))
+        _end_unanswered(desk)
 
 
 def _enter_phase(state: State, phase: Phase, wait_ns: int) -> None:
@@ -142,14 +143,28 @@ def on_confirmed(desk: Desk, event: Reconcile, differences: tuple[str, ...]) -> 
         return  # An older question: it was answered before we were done.
     left = [f"position {symbol} {lots} lots" for symbol, lots in sorted(event.positions.items()) if lots]
     left += [f"open order {client_id}" for client_id in event.open_client_ids]
+    state.last_word = (tuple(left), differences)
     if not (left or differences) or not state.needs_user_stream or state.now_ns >= state.end_deadline_ns:
-        _end(desk, (*left, *differences) if left or not state.needs_user_stream else (), differences)
+        _end_with_last_word(desk, *state.last_word)
         return
     orders.cancel_again(desk, event.open_client_ids)
     if any(True for _ in open_shares(state)) and not is_hopeless(state):
         _enter_phase(state, Phase.FLATTENING, FLATTEN_WAIT_NS)
     else:
         state.reconcile_due_ns = state.now_ns + CONFIRM_AGAIN_NS
+
+
+def _end_with_last_word(desk: Desk, left: tuple[str, ...], differences: tuple[str, ...]) -> None:
+    is_left = bool(left) or not desk.state.needs_user_stream
+    _end(desk, (*left, *differences) if is_left else (), differences)
+
+
+def _end_unanswered(desk: Desk) -> None:
+    """The time is over: what the venue said last is the truth, or else what we believe."""
+    if desk.state.last_word is not None:
+        _end_with_last_word(desk, *desk.state.last_word)
+    else:
+        _end(desk, ("the venue did not confirm", *_own_residual(desk.state)))
 
 
 def confirm_again(desk: Desk) -> None:

@@ -159,6 +159,8 @@ class State(msgspec.Struct, kw_only=True):
     phase_deadline_ns: int = NEVER_NS
     end_deadline_ns: int = NEVER_NS
     confirm_ts_ns: int = 0
+    # What the venue said at the end was left, and where its books differ.
+    last_word: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     flatten_attempts: dict[str, int] = {}
     is_flattening_only: bool = False
     next_order_number: int = 1

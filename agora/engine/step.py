@@ -465,6 +465,8 @@ def _say_silence(desk: Desk, reason: str, *, limit_ns: int) -> None:
 def _next_deadline(desk: Desk) -> int:
     """The next time at which the state wants to be woken even if nothing happens."""
     state = desk.state
+    if state.phase is Phase.ENDED:
+        return NEVER_NS
     deadline = min(state.phase_deadline_ns, state.reconcile_due_ns)
     for market in state.markets.values():
         for course in market.courses:
