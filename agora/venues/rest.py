@@ -6,7 +6,12 @@ A request that surely did not arrive may be repeated; one that may have arrived 
 from __future__ import annotations
 
 import asyncio
+import calendar
+import math
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from types import SimpleNamespace
 from typing import TypeVar
 
 import aiohttp
@@ -20,6 +25,8 @@ ANSWER_BYTES_MAX = 2 * 2**20
 CHUNK_BYTES = 64 * 1024
 # Connections kept to one venue: more requests than that at once are not sent anyway.
 CONNECTIONS_MAX = 16
+# Trackers count what arrives: a second here, and a tenth for requests that catch up with one another on the way.
+WINDOW_S = 1.1
 # While a venue says that we are too fast, no request follows another within this time.
 BRAKE_SPACING_S = 1.0
 # A venue that asks for a longer pause than this is away.
@@ -28,6 +35,8 @@ RETRY_AFTER_S_MAX = 3_600.0
 READ_PAUSE_S, READ_PAUSE_S_MAX = 0.25, 2.0
 
 Answer = TypeVar("Answer")
+# All of its own patience is off: one deadline covers the whole exchange.
+_NO_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=None)
 
 
 class Refused(Exception):
@@ -68,15 +77,32 @@ class Network:
     def session(self) -> aiohttp.ClientSession:
         """A session without cookies, proxies or redirect memory; its user closes it."""
         connector = self._connector() if self._connector else aiohttp.TCPConnector(limit=CONNECTIONS_MAX)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(_note_leaving)
+        return aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, trace_configs=[trace]
+        )
+
+
+class _Fate(msgspec.Struct):
+    """Whether the first byte of a request may have left."""
+
+    has_left: bool = False
+
+
+async def _note_leaving(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+    """Called by the library just before it writes a request to a connection."""
+    if isinstance(context.trace_request_ctx, _Fate):
+        context.trace_request_ctx.has_left = True
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What came back, whole. `date` is the venue's `Date` header, empty without one."""
+    """What came back, whole. `date` is the venue's `Date` header, `retry_after` its other one; empty without."""
 
     status: int
     body: bytes
-    date: str
+    date: str = ""
+    retry_after: str = ""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,26 +114,40 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes | None = None
 
 
-async def exchange(session: aiohttp.ClientSession, request: Request, *, connect_s: float) -> Reply:
-    """Send a request and read its answer; raises `NotSent`, `InDoubt` or `RateLimited`."""
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
+async def exchange(session: aiohttp.ClientSession, request: Request, *, within_s: float) -> Reply:
+    """Send a request and read its answer; raises `NotSent`, `InDoubt` or `RateLimited`.
+
+    The session is one of `Network`: only those tell whether a request has left.
+    """
+    fate = _Fate()
     try:
-        async with session.request(
-            request.method,
-            request.url,
-            headers=request.headers,
-            data=request.body,
-            timeout=timeout,
-            allow_redirects=False,
-        ) as response:
-            if response.status == 429:
-                retry_after_s = retry_after_of(response.headers.get("Retry-After", ""))
-                raise RateLimited("HTTP 429", retry_after_s)
-            return Reply(response.status, await _body(response), response.headers.get("Date", ""))
-    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as fault:
-        raise NotSent(f"the venue cannot be reached: {type(fault).__name__}") from fault
+        async with asyncio.timeout(within_s):
+            reply = await _sent(session, request, fate)
     except (aiohttp.ClientError, OSError, ValueError) as fault:
-        raise InDoubt(f"the answer was lost: {type(fault).__name__}") from fault
+        # A time-out is an OSError as well, and carries no words.
+        what = f"no answer in {within_s:g} s" if isinstance(fault, TimeoutError) else type(fault).__name__
+        if not fate.has_left:
+            raise NotSent(f"the venue cannot be reached: {what}") from fault
+        raise InDoubt(f"the answer was lost: {what}") from fault
+    if reply.status == 429:
+        raise RateLimited("HTTP 429", retry_after_of(reply.retry_after, reply.date))
+    return reply
+
+
+async def _sent(session: aiohttp.ClientSession, request: Request, fate: _Fate) -> Reply:
+    async with session.request(
+        request.method,
+        request.url,
+        headers=request.headers,
+        data=request.body,
+        timeout=_NO_TIMEOUT,
+        allow_redirects=False,
+        trace_request_ctx=fate,
+    ) as response:
+        headers = response.headers
+        # The body of a 429 is of no use, and does not delay what its headers say.
+        body = b"" if response.status == 429 else await _body(response)
+        return Reply(response.status, body, headers.get("Date", ""), headers.get("Retry-After", ""))
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:
@@ -120,36 +160,56 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
     return bytes(chunks)
 
 
-def retry_after_of(text: str) -> float:
-    """Seconds to wait, from a `Retry-After` header; the brake's own spacing where it says nothing usable."""
+def retry_after_of(text: str, date: str = "") -> float:
+    """Seconds to wait, from a `Retry-After` header: a number, or a time beside the answer's own `Date`.
+
+    The brake's own spacing where it says nothing usable.
+    """
+    seconds = _seconds_between(date, text)
+    if seconds is None:
+        try:
+            seconds = float(text)
+        except ValueError:
+            return BRAKE_SPACING_S
+    return min(max(seconds, BRAKE_SPACING_S), RETRY_AFTER_S_MAX) if not math.isnan(seconds) else BRAKE_SPACING_S
+
+
+def _seconds_between(early: str, late: str) -> float | None:
     try:
-        seconds = float(text)
+        return float(date_s(late) - date_s(early))
     except ValueError:
-        return BRAKE_SPACING_S
-    return min(max(seconds, BRAKE_SPACING_S), RETRY_AFTER_S_MAX) if seconds == seconds else BRAKE_SPACING_S  # noqa: PLR0124
+        return None
+
+
+def date_s(text: str) -> int:
+    """The Unix second of an HTTP date; raises `ValueError`."""
+    return calendar.timegm(time.strptime(text, "%a, %d %b %Y %H:%M:%S GMT"))
 
 
 class Bucket:
-    """So many requests a second, some of them kept for cancels. Whoever waits holds up nobody else."""
+    """So many requests in any window of a second: a token that is taken comes back `WINDOW_S` later.
 
-    def __init__(self, per_s: int, *, reserved: int = 0) -> None:
+    Whoever leaves more for others waits longer, and holds up nobody.
+    """
+
+    def __init__(self, per_s: int) -> None:
         self._per_s = per_s
-        self._reserved = min(reserved, per_s - 1)
-        self._tokens = float(per_s)
-        self._at_s = 0.0
+        self._taken_s: deque[float] = deque(maxlen=per_s)
 
-    async def take(self, *, is_cancel: bool = False) -> None:
-        """Return when one more may leave."""
-        floor = 0 if is_cancel else self._reserved
+    async def take(self, *, spare: int = 0) -> None:
+        """Return when one more may leave and `spare` are left for what is more urgent."""
+        allowed = max(1, self._per_s - spare)
+        loop = asyncio.get_running_loop()
         while True:
-            now_s = asyncio.get_running_loop().time()
-            self._tokens = min(self._per_s, self._tokens + max(0.0, now_s - self._at_s) * self._per_s)
-            self._at_s = now_s
-            if self._tokens >= floor + 1:
-                self._tokens -= 1
+            now_s = loop.time()
+            while self._taken_s and self._taken_s[0] + WINDOW_S <= now_s:
+                self._taken_s.popleft()
+            if len(self._taken_s) < allowed:
+                self._taken_s.append(now_s)
                 return
+            due_s = self._taken_s[len(self._taken_s) - allowed] + WINDOW_S
             # Never less than a millisecond: a rest of rounding would be slept for without end.
-            await asyncio.sleep(max((floor + 1 - self._tokens) / self._per_s, 0.001))
+            await asyncio.sleep(max(due_s - now_s, 0.001))
 
 
 class Brake:

@@ -18,8 +18,6 @@ import msgspec
 from agora.domain.dice import dice_of
 from agora.venues.rest import Bucket, Network
 
-# How often the watch looks, a quarter of the second that it may be late.
-WATCH_EVERY_S = 0.25
 # The venue is attempted at most so often.
 ATTEMPT_SPACING_S = 1.0
 # Texts that wait to be said; a socket that takes none for so long is dead.
@@ -104,7 +102,7 @@ class Connection:
         self._sayings: deque[str] = deque()
         self._saying = asyncio.Event()
         self._usable_s = 0.0
-        self._is_closing = False
+        self._given_up_for = ""
 
     def say(self, text: str) -> None:
         """Send a text when the venue's limit of messages allows; dropped when the connection is gone by then."""
@@ -113,9 +111,8 @@ class Connection:
             self._saying.set()
 
     def drop(self, reason: str) -> None:
-        """Give this connection up and make a new one."""
-        del reason
-        self._is_closing = True
+        """Give this connection up and make a new one; the reason is told with its loss."""
+        self._given_up_for = reason or "given up"
         self._saying.set()
 
     async def run(self) -> None:
@@ -138,7 +135,7 @@ class Connection:
     async def _live(self) -> str:
         """One connection from its attempt to its end; returns why it ended."""
         self.attempts += 1
-        self._is_closing = False
+        self._given_up_for = ""
         self._sayings.clear()
         self._move(_S.CONNECTING, "")
         reason = "closed"
@@ -194,8 +191,8 @@ class Connection:
                     self._usable_s = loop.time()
                     if self.state is _S.FRESH:
                         self._move(_S.SUBSCRIBED, "")
-                if self._is_closing:
-                    raise _Broken("given up")
+                if self._given_up_for:
+                    raise _Broken(self._given_up_for)
             elif kind is aiohttp.WSMsgType.ERROR:
                 if (
                     isinstance(message.data, aiohttp.WebSocketError)
@@ -211,8 +208,8 @@ class Connection:
         bucket = Bucket(max(1, self._terms.messages_per_s - 1))
         while True:
             await self._saying.wait()
-            if self._is_closing:
-                raise _Broken("given up")
+            if self._given_up_for:
+                raise _Broken(self._given_up_for)
             self._saying.clear()
             while self._sayings:
                 await bucket.take()

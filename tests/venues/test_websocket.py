@@ -310,6 +310,30 @@ def test_what_is_said_keeps_to_the_venues_five_messages_a_second() -> None:
     assert [each for each in server.heard[0] if each.isdigit()] == [str(number) for number in range(20)]
 
 
+def test_a_connection_that_is_given_up_says_why_and_is_made_anew() -> None:
+    """The reason is told with the loss; the next one subscribes again."""
+    server = Server([speaks(0.3)])
+
+    async def main() -> Ears:
+        ears = Ears()
+        app = web.Application()
+        app.router.add_get("/ws", server.handle)
+        async with serving(app) as url:
+            connection = Connection(Network(Connector), ConnectionTerms(url=f"{url}/ws"), ears, seed=1)
+            running = asyncio.ensure_future(connection.run())
+            await asyncio.sleep(5)
+            connection.drop("one symbol is silent")
+            await asyncio.sleep(5)
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+        return ears
+
+    ears = run_networked(main(), seed=9)
+    assert [reason for _, state, reason in ears.states if state is S.LOST] == ["one symbol is silent"]
+    assert [heard.count("subscribe") for heard in server.heard] == [1, 1]
+
+
 def test_a_cancelled_connection_leaves_nothing_behind() -> None:
     """No task, and no socket at the other end."""
     server = Server([speaks(0.1)])

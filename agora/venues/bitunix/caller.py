@@ -7,11 +7,10 @@ status 200, so the code in the body decides; a status alone decides only where t
 from __future__ import annotations
 
 import asyncio
-import calendar
 import hashlib
-import time
 from collections import deque
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any
 from urllib.parse import urlencode
 
@@ -26,7 +25,6 @@ from agora.venues.bitunix.settings import BitunixSettings
 from agora.venues.bitunix.signing import Credentials, query_text, sign_rest
 from agora.venues.bitunix.wire_values import Malformed, whole_of
 from agora.venues.rest import (
-    BRAKE_SPACING_S,
     AuthRefused,
     Brake,
     Bucket,
@@ -37,8 +35,10 @@ from agora.venues.rest import (
     Refused,
     Reply,
     Request,
+    date_s,
     exchange,
     read_again,
+    retry_after_of,
 )
 
 PREFIX = "/api/v1/futures"
@@ -49,6 +49,20 @@ NETWORK_CODES = frozenset((1, 10001))
 # Readings of the venue's clock that are combined; the header has whole seconds, so one alone says little.
 CLOCK_SAMPLES = 16
 DATE_RESOLUTION_MS = 1_000
+# Tokens of a limit that a call leaves for more urgent ones: cancels take all, changes leave two, reads another two.
+SPARE_OF_CHANGES, SPARE_OF_READS = 2, 4
+
+
+class Limit(StrEnum):
+    """What the venue counts together: calls from an address, or of an account in three groups."""
+
+    ADDRESS = "address"
+    ACCOUNT = "account"
+    ACCOUNT_SLOW = "account_slow"
+    ACCOUNT_SINGLE = "account_single"
+
+
+PER_S: Mapping[Limit, int] = {Limit.ADDRESS: 10, Limit.ACCOUNT: 10, Limit.ACCOUNT_SLOW: 5, Limit.ACCOUNT_SINGLE: 1}
 
 
 class ClockSkew(NotSent):
@@ -65,16 +79,22 @@ _ENVELOPES = msgspec.json.Decoder(_Envelope)
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked. `bucket` names its limit; a `body` makes it a POST; `is_cancel`: it makes us smaller."""
+    """What is asked. A `body` makes it a POST; `is_cancel`: it makes us smaller."""
 
     path: str
-    bucket: str = "read"
-    per_s: int = 10
+    limit: Limit = Limit.ACCOUNT
     query: Mapping[str, str] = {}
     body: Mapping[str, Any] | None = None
     is_signed: bool = True
     is_cancel: bool = False
     raises_risk: bool = False
+
+    @property
+    def spare(self) -> int:
+        """Tokens that it leaves for more urgent calls."""
+        if self.is_cancel:
+            return 0
+        return SPARE_OF_READS if self.body is None else SPARE_OF_CHANGES
 
 
 class VenueClock:
@@ -86,15 +106,25 @@ class VenueClock:
     @property
     def offset_ms(self) -> int:
         """Milliseconds that the venue is ahead: none where none fits all readings, else the middle of what does."""
-        if not self._samples:
-            return 0
-        low, high = max(low for low, _ in self._samples), min(high for _, high in self._samples)
+        low, high = self._bounds
         return 0 if low <= 0 <= high else (low + high) // 2
+
+    @property
+    def surely_ms(self) -> int:
+        """The least distance between the two clocks that fits all readings."""
+        low, high = self._bounds
+        return max(low, -high, 0)
+
+    @property
+    def _bounds(self) -> tuple[int, int]:
+        if not self._samples:
+            return 0, 0
+        return max(low for low, _ in self._samples), min(high for _, high in self._samples)
 
     def note(self, date: str, *, sent_ms: int, received_ms: int) -> None:
         """A reading: the venue wrote that second at some moment between these two of ours."""
         try:
-            written_ms = calendar.timegm(time.strptime(date, "%a, %d %b %Y %H:%M:%S GMT")) * 1_000
+            written_ms = date_s(date) * 1_000
         except ValueError:
             return
         low, high = written_ms - received_ms, written_ms + DATE_RESOLUTION_MS - sent_ms
@@ -124,7 +154,7 @@ class Caller:
         self._settings = settings
         self._dice: Dice = dice_of(seed, "bitunix", clock.now_ns())
         self._session: aiohttp.ClientSession | None = None
-        self._buckets: dict[str, Bucket] = {}
+        self._buckets = {limit: Bucket(per_s) for limit, per_s in PER_S.items()}
         self._brake = Brake()
         self._calls = 0
 
@@ -137,47 +167,49 @@ class Caller:
     async def read(self, call: Call) -> Any:
         """The data of a call that changes nothing, tried again within its time; raises as `once`."""
         within_s = self._settings.read_s_max
+        until_s = asyncio.get_running_loop().time() + within_s
 
         async def read() -> Any:
-            return await self.once(call)
+            return await self._once(call, until_s=until_s)
 
         return await read_again(read, within_s=within_s, dice=self._dice)
 
     async def once(self, call: Call) -> Any:
-        """The data of one call. Raises `Refused`, `NotSent`, `InDoubt`, `RateLimited` or `Malformed`."""
+        """The data of one call. Raises `Refused`, `NotSent`, `InDoubt` or `RateLimited`.
+
+        It waits for its turn and for its answer; what raises risk waits no longer for its turn than it is fresh.
+        """
+        clock = self.venue_clock
+        if call.raises_risk and clock.surely_ms > self._settings.clock_skew_s_max * 1_000:
+            raise ClockSkew(f"the venue's clock is {clock.offset_ms} ms off")
+        turn_s = self._settings.admission_s_max if call.raises_risk else self._settings.request_s_max
+        return await self._once(call, until_s=asyncio.get_running_loop().time() + turn_s + self._settings.request_s_max)
+
+    async def _once(self, call: Call, *, until_s: float) -> Any:
         if call.is_signed and self._credentials is None:
             raise StartFault("this call to the venue needs an account's key and secret")
-        if call.raises_risk and abs(self.venue_clock.offset_ms) > self._settings.clock_skew_s_max * 1_000:
-            raise ClockSkew(f"the venue's clock is {self.venue_clock.offset_ms} ms off")
-        limit_s = self._settings.request_s_max if call.body is not None else self._settings.read_s_max
+        answer_s = self._settings.request_s_max
+        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(limit_s):
-                await self._bucket(call).take(is_cancel=call.is_cancel)
+            # Reads may use what is left of their time; a change that has waited has its whole time for the answer.
+            async with asyncio.timeout_at(until_s - (0 if call.body is None else answer_s)):
+                await self._buckets[call.limit].take(spare=call.spare)
                 await self._brake.take(is_cancel=call.is_cancel)
         except TimeoutError:
             raise NotSent("the limits of the venue left no room for it in time") from None
         try:
-            async with asyncio.timeout(self._settings.request_s_max):
-                reply = await self._exchange(call)
-        except TimeoutError:
-            raise InDoubt(f"no answer in {self._settings.request_s_max:g} s") from None
+            reply = await self._exchange(call, within_s=min(answer_s, until_s - loop.time()))
         except RateLimited as fault:
             self._brake.press(fault.retry_after_s)
             raise
         return self._judge(reply)
 
-    def _bucket(self, call: Call) -> Bucket:
-        """The bucket of an endpoint; one of ten a second keeps two for cancels."""
-        if call.bucket not in self._buckets:
-            self._buckets[call.bucket] = Bucket(call.per_s, reserved=2 if call.bucket == "order" else 0)
-        return self._buckets[call.bucket]
-
-    async def _exchange(self, call: Call) -> Reply:
+    async def _exchange(self, call: Call, *, within_s: float) -> Reply:
         if self._session is None:
             self._session = self._network.session()
         request = self._request(call)
         sent_ms = self._clock.now_ns() // NS_PER_MS
-        reply = await exchange(self._session, request, connect_s=self._settings.request_s_max)
+        reply = await exchange(self._session, request, within_s=within_s)
         self.venue_clock.note(reply.date, sent_ms=sent_ms, received_ms=self._clock.now_ns() // NS_PER_MS)
         return reply
 
@@ -214,10 +246,11 @@ class Caller:
             raise InDoubt(f"HTTP {reply.status} without a readable answer") from None
         message = (envelope.msg or "")[:200]
         if code in RATE_CODES:
-            self._brake.press(BRAKE_SPACING_S)
-            raise RateLimited(f"{code} {message}", BRAKE_SPACING_S)
+            retry_after_s = retry_after_of(reply.retry_after, reply.date)
+            self._brake.press(retry_after_s)
+            raise RateLimited(f"{code} {message}", retry_after_s)
         self._brake.release()
-        if code in NETWORK_CODES or (code == 0 and reply.status != 200):
+        if code in NETWORK_CODES or reply.status >= 500 or (code == 0 and reply.status != 200):
             raise InDoubt(f"{code} {message} (HTTP {reply.status})")
         if code in AUTH_CODES:
             raise AuthRefused(code, message)

@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from agora.venues.bitunix.signing import Credentials, query_text, sign_login, sign_rest
+from agora.venues.bitunix.wire_account import (
+    AccountRow,
+    BatchAnswer,
+    Failure,
+    HistoryPositionRow,
+    LeverageRow,
+    OrderRow,
+    PlaceAnswer,
+    PositionRow,
+    TpslRow,
+    TradeRow,
+)
 from agora.venues.bitunix.wire_frames import (
     PRIVATE_CHANNELS,
     BalancePush,
@@ -28,26 +40,16 @@ from agora.venues.bitunix.wire_frames import (
     subscribe_private_text,
     subscribe_text,
 )
-from agora.venues.bitunix.wire_requests import PlaceRequest, TriggerRequest
-from agora.venues.bitunix.wire_rows import (
-    AccountRow,
-    BatchAnswer,
+from agora.venues.bitunix.wire_market import (
     DepthRow,
-    Failure,
     FundingHistoryRow,
     FundingRow,
-    HistoryPositionRow,
     KlineRow,
-    LeverageRow,
-    OrderRow,
     PairRow,
-    PlaceAnswer,
-    PositionRow,
     TickerRow,
     TierRow,
-    TpslRow,
-    TradeRow,
 )
+from agora.venues.bitunix.wire_requests import PlaceRequest, TriggerRequest
 from agora.venues.bitunix.wire_values import Malformed
 
 __all__ = [

@@ -13,10 +13,12 @@ import msgspec
 
 from agora.domain.orders import Side
 from agora.venues.bitunix.signing import Credentials, sign_login
-from agora.venues.bitunix.wire_rows import DepthRow, Fields, depth_row
+from agora.venues.bitunix.wire_market import DepthRow, depth_row
+from agora.venues.bitunix.wire_rows import Fields
 from agora.venues.bitunix.wire_values import (
     Malformed,
     flag_of,
+    funding_of,
     id_of,
     iso_ns,
     money_of,
@@ -318,7 +320,7 @@ def _position(_: Fields, data: Fields) -> PositionPush:
         symbol=word_of(data.get("symbol"), "symbol"),
         side=side_of(data.get("side")),
         qty=size_of(data.get("qty"), "qty"),
-        funding=money_of(data.get("funding"), "funding"),
+        funding=funding_of(data.get("funding")),
         fee=money_of(data.get("fee"), "fee"),
         realised_pnl=money_of(data.get("realizedPNL"), "realizedPNL"),
     )
@@ -375,10 +377,14 @@ def login_text(credentials: Credentials, *, nonce: str, now_s: int) -> str:
 
 
 def subscribe_text(streams: list[dict[str, str]], *, op: str = "subscribe") -> str:
-    """All streams in one frame: the venue allows five messages a second and 300 streams a connection."""
+    """All streams in one frame: the venue counts messages. Beyond 300 of a connection it would leave some out."""
+    if len(streams) > STREAMS_MAX:
+        raise ValueError(f"{len(streams)} streams are more than the venue gives on one connection, {STREAMS_MAX}")
     return msgspec.json.encode({"op": op, "args": streams}).decode()
 
 
+# Five channels of sixty symbols; the 301st is refused while the others go on.
+STREAMS_MAX = 300
 PRIVATE_CHANNELS = ("balance", "position", "order", "tpsl")
 
 

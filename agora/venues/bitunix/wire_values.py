@@ -73,6 +73,14 @@ def money_of(value: Number, what: str) -> Decimal:
     return number
 
 
+def funding_of(value: Number) -> Decimal:
+    """What a position has received, negative what it has paid: the one place that decides the sign.
+
+    No page states it; its example of a cost, -0.2, reads so, and connectors in use take it so.
+    """
+    return money_of(value, "funding")
+
+
 def percent_ppb(value: Number, what: str) -> int:
     """A rate that the venue gives in percent (REST and socket), as parts per billion."""
     return _ppb(decimal_of(value, what) / 100, what)

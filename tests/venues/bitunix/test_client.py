@@ -21,7 +21,6 @@ from agora.venues.bitunix.caller import ClockSkew, VenueClock
 from agora.venues.bitunix.client import BitunixClient, Credentials, PlaceRequest
 from agora.venues.bitunix.settings import BitunixSettings
 from agora.venues.bitunix.signing import query_text, sign_rest
-from agora.venues.bitunix.wire_values import Malformed
 from agora.venues.rest import AuthRefused, InDoubt, Network, NotSent, RateLimited, Refused
 from tests.simulation.loop import VirtualClock
 from tests.simulation.network import Connector, run_networked, serving
@@ -155,7 +154,11 @@ def test_nonces_of_two_clients_with_one_seed_differ() -> None:
         (lambda _, __: web.Response(body=b"[" * 100_000), InDoubt),
         (lambda _, __: {"code": "x"}, InDoubt),
         (lambda _, __: {"data": {}}, InDoubt),
-        (good(["x"]), Malformed),
+        (lambda _, __: web.Response(status=503, body=b'{"code":20003,"msg":"no"}'), InDoubt),
+        (lambda _, __: web.Response(status=404, body=b'{"code":404,"msg":"Not Found"}'), Refused),
+        (good(["x"]), InDoubt),
+        (good(None), InDoubt),
+        (good({"orderId": ""}), InDoubt),
     ],
 )
 def test_trap_errors_come_with_status_200_and_the_code_decides(answer: Answer, fault: type[Exception]) -> None:
@@ -240,15 +243,128 @@ def test_paged_reads_go_to_the_end_under_one_fixed_end() -> None:
     assert [query["skip"] for _, _, query, _, _ in venue.seen] == ["0", "100", "200"]
 
 
-def test_a_list_that_moves_while_it_is_read_is_no_reading() -> None:
-    """Its total changed between two pages."""
-    totals = iter((250, 251))
+def trades_of(numbers: list[int], total: int) -> Any:
+    """An answer with those trades."""
+    return {"code": 0, "data": {"tradeList": [row(n) for n in numbers], "total": total}, "msg": ""}
 
-    def page(_: web.Request, __: bytes) -> Any:
-        return {"code": 0, "data": {"tradeList": [row(n) for n in range(100)], "total": next(totals)}, "msg": ""}
 
+HUNDRED = list(range(100))
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        [trades_of(HUNDRED, 250), trades_of(list(range(100, 200)), 251)],
+        [trades_of(HUNDRED, 250), trades_of(list(range(99, 199)), 250)],
+        [trades_of(HUNDRED, 250), trades_of([100], 250)],
+        [trades_of([1, 2], 3)],
+    ],
+    ids=["total", "twice", "short", "less"],
+)
+def test_a_list_that_moves_while_it_is_read_is_no_reading(pages: list[Any]) -> None:
+    """Its total changed, a row came twice, or one is missing: it is read again, and given up when it never rests."""
+    answers = [*pages, trades_of([1], 1)]
+    venue = Venue(lambda _, __: answers.pop(0))
+    assert [trade.trade_id for trade in run(lambda client: client.trades(), venue)] == ["1"]
+    restless = Venue(lambda _, __: (answers.append(answers.pop(0)), answers[-1])[1])
+    answers[:] = pages
     with pytest.raises(Transient):
-        run(lambda client: client.trades(), Venue(page))
+        run(lambda client: client.trades(), restless)
+    assert len(restless.seen) == 3 * len(pages)
+
+
+def test_trap_history_leaves_cancelled_orders_out_unless_they_are_asked_for() -> None:
+    """By a word of its own, which is lower case `true`."""
+    venue = Venue(good({"orderList": [], "total": 0}))
+    run(lambda client: client.history_orders("BTCUSDT"), venue)
+    run(lambda client: client.history_orders("BTCUSDT", include_cancelled=False), venue)
+    assert [query.get("queryCanceled") for _, _, query, _, _ in venue.seen] == ["true", None]
+
+
+@pytest.mark.requirement("B13")
+def test_calls_of_an_account_share_their_limit_and_cancels_pass_them() -> None:
+    """Ten a second for reads, orders and cancels together; five for cancels by name; none is kept waiting by reads."""
+
+    def answer(request: web.Request, _: bytes) -> Any:
+        path = request.path
+        data: Any = {"orderList": [], "total": 0} if "pending" in path else {"orderId": "1", "successList": []}
+        return {"code": 0, "data": data, "msg": ""}
+
+    venue = Venue(answer)
+
+    async def busy(client: BitunixClient) -> None:
+        reads = [asyncio.ensure_future(client.pending_orders()) for _ in range(30)]
+        await asyncio.sleep(0.5)
+        orders = [asyncio.ensure_future(client.place(ORDER)) for _ in range(4)]
+        await asyncio.sleep(0.01)
+        await client.cancel_all()
+        await asyncio.gather(*orders, *reads)
+        await asyncio.gather(*(client.cancel_several("BTCUSDT", [("1", "")]) for _ in range(12)))
+
+    run(busy, venue, admission_s_max=10.0)
+    slow = [at for at, path, *_ in venue.seen if path.endswith("cancel_orders")]
+    usual = [at for at, path, *_ in venue.seen if not path.endswith("cancel_orders")]
+    assert max(sum(start <= at < start + 1 for at in usual) for start in usual) <= 10
+    assert max(sum(start <= at < start + 1 for at in slow) for start in slow) <= 5
+    orders = [at for at, path, *_ in venue.seen if path.endswith("place_order")]
+    assert sum(at < 0.6 for at in orders) == 2  # two tokens that the reads had left
+    assert next(at for at, path, *_ in venue.seen if path.endswith("cancel_all_orders")) < 0.6
+
+
+def test_an_order_that_finds_no_room_in_time_is_not_sent() -> None:
+    """It would be stale by then; nothing of it leaves."""
+    venue = Venue(good({"orderId": "1"}))
+
+    async def many(client: BitunixClient) -> list[Any]:
+        return await asyncio.gather(*(client.place(ORDER) for _ in range(40)), return_exceptions=True)
+
+    results = run(many, venue, admission_s_max=2.0)
+    assert sum(isinstance(result, NotSent) for result in results) == 40 - len(venue.seen) > 10
+    assert max(at for at, *_ in venue.seen) <= 2.1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda _, __: web.Response(status=429, headers={"Retry-After": "4"}),
+        lambda _, __: web.Response(body=b'{"code":10006,"msg":"x"}', headers={"Retry-After": "4"}),
+    ],
+    ids=["429", "10006"],
+)
+@pytest.mark.requirement("B13")
+def test_a_retry_after_is_waited_for_by_everybody(answer: Answer) -> None:
+    """One try in each of its windows, however many want to read."""
+    venue = Venue(answer)
+
+    async def many(client: BitunixClient) -> None:
+        await asyncio.gather(*(client.positions() for _ in range(5)), return_exceptions=True)
+
+    run(many, venue, read_s_max=30.0)
+    later = [at for at, *_ in venue.seen if at > 0.5]
+    assert len(later) >= 5
+    assert min(second - first for first, second in pairwise([0.0, *later])) >= 4.0
+
+
+def test_a_read_ends_in_its_time_even_when_the_venue_is_mute() -> None:
+    """Tries, pauses and waits together."""
+
+    async def never(_: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(10**6)
+        return web.Response()
+
+    async def main() -> float:
+        app = web.Application()
+        app.router.add_get("/{path:.*}", never)
+        async with serving(app) as url:
+            client = BitunixClient(
+                url, Network(Connector), KEY, clock=VirtualClock(), seed=1, settings=BitunixSettings(read_s_max=7.0)
+            )
+            with pytest.raises(InDoubt):
+                await client.positions()
+            await client.close()
+            return asyncio.get_running_loop().time()
+
+    assert 6.0 < run_networked(main(), seed=1, start_ns=START_NS) <= 7.01
 
 
 def test_trap_klines_are_anchored_at_their_end() -> None:

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from agora.domain.dice import Dice, dice_of
 from agora.domain.events import FeedMalformed
 from agora.domain.instruments import Instrument
-from agora.venues.bitunix import wire_rows as rows
+from agora.venues.bitunix import wire_account as account_wire
+from agora.venues.bitunix import wire_market as market_wire
 from agora.venues.bitunix.feed_reader import MarketReader
 from agora.venues.bitunix.settings import BitunixSettings
 from agora.venues.bitunix.wire_frames import decode_frame
+from agora.venues.bitunix.wire_rows import rows_of
 from agora.venues.bitunix.wire_values import PRICE_MAX, SIZE_MAX, Malformed
 
 INPUTS = 20_000
@@ -39,23 +41,23 @@ FRAMES = [
     '{"op":"login","data":{"result":true}}',
 ]
 ANSWERS: list[tuple[Any, str, dict[str, Any]]] = [
-    (rows.trade_row, "", {
+    (account_wire.trade_row, "", {
         "tradeId": "1", "orderId": "2", "symbol": "BTCUSDT", "qty": "0.0005", "price": "91077.2", "side": "BUY",
         "fee": "0.019", "roleType": "TAKER", "reduceOnly": False, "ctime": "1597026383085",
     }),
-    (rows.order_row, "", {
+    (account_wire.order_row, "", {
         "orderId": "1", "qty": "1", "tradeQty": "0.5", "price": "60000", "symbol": "BTCUSDT", "status": "NEW",
         "fee": "0.01", "side": "SELL", "type": "LIMIT", "ctime": 1597026383085, "mtime": 1597026383085,
     }),
-    (rows.position_row, "", {
+    (account_wire.position_row, "", {
         "positionId": "9", "symbol": "BTCUSDT", "side": "SHORT", "qty": "0.5", "entryValue": "30000", "leverage": 10,
         "fee": "0", "funding": "-0.2", "margin": "1", "liqPrice": "5", "ctime": 1, "mtime": 2,
     }),
-    (rows.kline_row, "", {
+    (market_wire.kline_row, "", {
         "open": "60000", "high": "60001", "close": "60000", "low": "59989.2", "time": 111111, "quoteVol": "1",
         "baseVol": "60000",
     }),
-    (rows.pair_row, "", {
+    (market_wire.pair_row, "", {
         "symbol": "BTCUSDT", "base": "BTC", "quote": "USDT", "basePrecision": 4, "quotePrecision": 1,
         "minTradeVolume": "0.0001", "maxLimitOrderVolume": "1", "maxMarketOrderVolume": "1", "maxLeverage": 125,
         "priceProtectScope": "0.02", "symbolStatus": "OPEN", "isApiSupported": True,
@@ -157,7 +159,7 @@ def _try_frame(raw: bytes) -> bool:
 
 def _try_rows(data: Any, read: Any, key: str) -> bool:
     try:
-        for row in rows.rows_of(data, read, key):
+        for row in rows_of(data, read, key):
             check(row)
     except Malformed:
         return False

@@ -67,6 +67,15 @@ def test_greeting_login_and_refused_subscription() -> None:
     assert isinstance(over, SubscribeRefused)
 
 
+@pytest.mark.requirement("B13")
+def test_trap_a_connection_has_at_most_300_streams() -> None:
+    """One more would be left out in silence of the others: it is refused before it is said."""
+    streams = [{"symbol": f"S{number}", "ch": "price"} for number in range(301)]
+    assert len(json.loads(subscribe_text(streams[:300]))["args"]) == 300
+    with pytest.raises(ValueError, match="301 streams"):
+        subscribe_text(streams)
+
+
 ORDER = {
     "event": "CLOSE", "orderId": "1", "symbol": "BTCUSDT", "side": "Buy", "type": "Market", "qty": "0.01", "price": "",
     "effect": "", "mtime": "2026-09-23T01:22:00.000123456Z", "orderStatus": "FILLED", "dealAmount": "0.01",
