@@ -41,6 +41,8 @@ LOOK_NS = NS_PER_S // 4
 AGAIN_NS = 30 * NS_PER_S
 # Warm-up bars of a provider that nobody listens to yet: 200 of several lengths and symbols.
 OPENING_MAX = 20_000
+# Two providers that tell a settlement within this time tell the same one: no contract settles more often than hourly.
+SETTLEMENT_NS = 600 * NS_PER_S
 # A provider's next event is waited for so long at a time.
 WAIT_NS = 60 * NS_PER_S
 BPS = 10_000
@@ -58,10 +60,10 @@ class Resyncing(Protocol):
 
 
 class Provider(msgspec.Struct, frozen=True):
-    """A provider by its name, and how to make its feed: again when it broke."""
+    """A provider by its name, and how to make its feed; when it broke again, knowing what it told until then (ns)."""
 
     name: str
-    make: Callable[[], Feed]
+    make: Callable[[int], Feed]
 
 
 class _Line:
@@ -116,6 +118,7 @@ class CompositeFeed:
         self._active: _Line | None = None
         self._heard_until_ns = 0
         self._differs_since_ns: dict[str, int] = {}
+        self._funded_ns: dict[str, int] = {}
         self._tally = FaultTally()
         self._inbox = Inbox()
         self._bell = Bell()
@@ -168,7 +171,7 @@ class CompositeFeed:
     async def _follow(self, line: _Line) -> None:
         """Listen to a provider for as long as the feed is open; one that breaks is made anew."""
         while not line.is_over:
-            feed = line.feed = line.provider.make()
+            feed = line.feed = line.provider.make(max(line.usable_ns.values(), default=0))
             try:
                 await feed.open()
                 while not line.is_over:
@@ -195,7 +198,8 @@ class CompositeFeed:
         elif line is self._active:
             self._pass_on(line, event)
         elif isinstance(event, MarketFundingRate):
-            line.settled[event.instrument] = event
+            if event.ts_ns - self._funded_ns.get(event.instrument, 0) > SETTLEMENT_NS:
+                line.settled[event.instrument] = event
         elif self._active is None and isinstance(event, FeedGap | MarketCandle) and len(line.opening) < OPENING_MAX:
             line.opening.append(event)
 
@@ -204,6 +208,18 @@ class CompositeFeed:
         if isinstance(event, FeedConnected):
             event = msgspec.structs.replace(event, source=line.provider.name)
         line.is_lost = isinstance(event, FeedLost) or (line.is_lost and not isinstance(event, FeedConnected))
+        if isinstance(event, MarketFundingRate):
+            self._fund(event)
+        else:
+            self._tell(event)
+
+    def _fund(self, event: MarketFundingRate) -> None:
+        """A settlement is told once, whoever else has noticed it."""
+        if event.ts_ns - self._funded_ns.get(event.instrument, 0) <= SETTLEMENT_NS:
+            return
+        self._funded_ns[event.instrument] = event.ts_ns
+        for line in self._lines:
+            line.settled.pop(event.instrument, None)
         self._tell(event)
 
     def _end(self, line: _Line, event: FeedEnded) -> None:
@@ -270,9 +286,8 @@ class CompositeFeed:
         """What it has said unheard and is still news."""
         for event in opening:
             self._tell(event)
-        for rate in line.settled.values():
-            self._tell(msgspec.structs.replace(rate, ts_ns=now_ns))
-        line.settled = {}
+        for rate in list(line.settled.values()):
+            self._fund(msgspec.structs.replace(rate, ts_ns=now_ns))
 
     # Checking.
 

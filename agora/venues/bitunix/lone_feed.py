@@ -24,6 +24,10 @@ class LoneFeed:
         """The next event, or None at the deadline."""
         return await self._feed.next(deadline_ns)
 
+    def resync(self, since_ns: int) -> None:
+        """Hand over the bars since then as after a lost connection."""
+        self._feed.resync(since_ns)
+
     async def close(self) -> None:
         """Let go of socket and client."""
         await self._feed.close()
