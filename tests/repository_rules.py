@@ -28,6 +28,7 @@ RANKS = {
     "config": 4,
     "assembly": 4,
     "populate": 5,
+    "bitunix_assembly": 5,
     "venue_access": 5,
     "lookback": 6,
     "audit": 7,
@@ -48,6 +49,7 @@ CLI = ("agora/cli.py", "agora/cli/", "agora/__main__.py")
 ASYNC_HOMES = (
     *CLI,
     "agora/assembly.py",
+    "agora/bitunix_assembly.py",
     "agora/engine/ports.py",  # the protocols of what the shells do
     "agora/journal/",
     "agora/server/",

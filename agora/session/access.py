@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from agora.domain.errors import UsageFault
+from agora.domain.instruments import Instrument
+from agora.engine.ports import Clock
 from agora.session.credentials import MASK, Secret
 from agora.session.folder import write_private
 
@@ -67,6 +69,18 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     def is_here(self) -> bool:
         """Whether everything that is called is on this machine."""
         return all(is_loopback(url) for url in (self.rest_url, self.public_ws, self.private_ws))
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a venue has told of itself before a run.
+
+    `equity_units`: the wallet of the account, where it is traded on; `clock`: its time, where no wall shows it.
+    """
+
+    access: Access
+    instruments: dict[str, Instrument]
+    equity_units: int | None = None
+    clock: Clock | None = None
 
 
 def read_announcement(content: bytes, *, origin: str) -> Announcement:
