@@ -19,11 +19,14 @@ from agora.session.access import Access, Announcement, account_name, announcemen
 from agora.session.clock import monotonic_ns
 from agora.session.credentials import Secret, is_secret_variable
 from agora.session.embedded import Embedded, Starting, end_process, starting, still_living
+from agora.testnet.bitunix_settings import BitunixTestnetSettings
 from agora.venues.bitunix.settings import BitunixSettings
 
 KEY_VARIABLE, SECRET_VARIABLE = "AGORA_BITUNIX__API_KEY", "AGORA_BITUNIX__API_SECRET"
 # The account of the testnet that a run starts: a new one each time, but a kill of the last run holds for the next.
 OWN_TESTNET = "testnet-bitunix"
+# Time to look at what a crash has left and to resume; then nobody comes back.
+OWN_IDLE_MINUTES = 10.0
 MONEY_FLAG = "--i-accept-real-money"
 
 
@@ -228,14 +231,27 @@ def account_of(config: Config, terms: Terms) -> str:
     return account_name(access.api_key)
 
 
+def own_settings(config: Config) -> BitunixTestnetSettings:
+    """The testnet that a run starts: it lists what the run trades, in the run's time, with the run's money.
+
+    What the settings say of a testnet themselves comes first, but for the pace: one clock for both.
+    """
+    run: RunSettings = config["run"]
+    testnet: BitunixTestnetSettings = config["testnet"]
+    of_run = {"seed": run.seed, "deposit": run.equity, "data": run.data, "idle_minutes": OWN_IDLE_MINUTES}
+    changes = {name: value for name, value in of_run.items() if config.sources[f"testnet.{name}"] == "default"}
+    symbols = tuple(dict.fromkeys([*run.symbol, *testnet.symbols]))
+    return msgspec.structs.replace(testnet, **changes, symbols=symbols, speed=run.clock_factor)
+
+
 def own_command(config: Config, faults: Path | None) -> list[str]:
     """What starts the testnet of a run: nothing in it is secret."""
-    run: RunSettings = config["run"]
-    words = [sys.executable, "-m", "agora", "testnet", "bitunix", "--port", "0", "--seed", str(run.seed)]
-    for symbol in run.symbol:
-        words += ["--symbol", symbol]
-    for path in run.data:
-        words += ["--data", path]
+    usual, wanted = msgspec.structs.asdict(BitunixTestnetSettings()), msgspec.structs.asdict(own_settings(config))
+    words = [sys.executable, "-m", "agora", "testnet", "bitunix"]
+    for name, value in wanted.items():
+        if value != usual[name]:
+            text = ",".join(value) if isinstance(value, tuple) else str(value)
+            words += ["--set", f"testnet.{name}={text}"]
     return words + (["--faults", str(faults)] if faults is not None else [])
 
 

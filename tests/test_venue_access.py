@@ -102,10 +102,20 @@ def test_a_testnet_of_our_own_is_shown_no_other_keys() -> None:
 
 def test_the_process_of_a_testnet_gets_no_secret() -> None:
     """Neither in its words nor in its environment; the rest of the environment is as it was."""
-    words = venue_access.own_command(settings("run.seed=7", "run.symbol=ETHUSDT"), Path("plan.json"))
-    assert {"7", "ETHUSDT", "plan.json"} <= set(words)
+    words = venue_access.own_command(settings("run.seed=7"), Path("plan.json"))
+    assert {"testnet.seed=7", "plan.json"} <= set(words)
     given = {"PATH": "/bin", "AGORA_BITUNIX__API_SECRET": "canary", "AGORA_LLM__API_KEY_FILE": "canary"}
     assert venue_access.own_environment(given) == {"PATH": "/bin"}
+
+
+def test_a_testnet_is_what_its_run_needs_unless_it_is_told_otherwise() -> None:
+    """The run's symbols, money, seed and pace; what the settings say of the testnet itself goes before them."""
+    plain = venue_access.own_settings(settings("run.symbol=SOLUSDT", "run.seed=3", "run.equity=777", "run.speed=5"))
+    assert (plain.symbols[0], plain.seed, plain.deposit, plain.speed) == ("SOLUSDT", 3, "777", 5.0)
+    assert plain.idle_minutes > 0
+    told = ("testnet.seed=9", "testnet.deposit=50", "testnet.idle_minutes=0", "testnet.speed=3")
+    other = venue_access.own_settings(settings("run.seed=3", *told))
+    assert (other.seed, other.deposit, other.idle_minutes, other.speed) == (9, "50", 0.0, 1.0)
 
 
 def test_a_resumed_run_needs_the_testnet_that_it_began_on(tmp_path: Path) -> None:
