@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import platform
 import secrets
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from agora.config import (
     load,
     load_config,
 )
-from agora.domain.errors import StartFault, Transient, UsageFault
+from agora.domain.errors import StartFault, UsageFault
 from agora.domain.events import MARKET_TYPES, Event, FeedConnected, RunStarted
 from agora.domain.instruments import Instrument, known_instrument
 from agora.domain.numbers import NS_PER_S, money_units
@@ -38,10 +38,9 @@ from agora.engine.state import State
 from agora.risk.breakers import BreakerSettings, build_breakers
 from agora.risk.limits import LimitSettings, build_limits
 from agora.risk.watchdogs import WatchdogSettings, build_watchdogs
-from agora.session.access import Access, hosts_of
+from agora.session.access import Access, Seen
 from agora.session.clock import ManualClock, PacedClock
-from agora.venues.bitunix.settings import BitunixSettings
-from agora.venues.local import LocalFeed, LocalMarket, live_events
+from agora.venues.local import LocalFeed, LocalMarket, live_events, local_markets
 from agora.venues.paper import Feed, PaperMachine, PaperVenue
 from agora.venues.paper_settings import PaperSettings
 from agora.venues.recorded import RecordedFeed, RecordedSource, open_recording
@@ -49,12 +48,6 @@ from agora.venues.remote import AbsentVenue, RemoteMachine
 
 # A market without end needs one: ten minutes, the length of `make run`.
 DURATION_MINUTES_DEFAULT = 10.0
-# A venue that does not answer three requests within this is not there.
-VENUE_SEEN_S_MAX = 5
-# One of them is tried again for so long, so that what is wrong is known before the time is over.
-READ_S_MAX = 4.0
-# A dozen requests of an account, at most ten a second, with room for one that is repeated.
-ACCOUNT_SEEN_S_MAX = 20
 TICK_INTERVAL_S_DEFAULT = 5
 
 
@@ -72,14 +65,8 @@ class Parts(msgspec.Struct, kw_only=True):
     is_paced: bool
     interval_s: int
     access: Access | None = None
-
-
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """What a venue has told of itself before a run: `equity_units` is the wallet of the account that is traded on."""
-
-    access: Access
-    instruments: dict[str, Instrument]
-    equity_units: int | None = None
+    # Of a venue whose time is not that of the wall.
+    clock: Clock | None = None
 
 
 def build_parts(config: Config, run_tag: str, seen: Seen | None = None) -> Parts:
@@ -94,6 +81,7 @@ def build_parts(config: Config, run_tag: str, seen: Seen | None = None) -> Parts
         wanted = set(run.symbol)
         instruments = {item.symbol: item for item in source.instruments if item.symbol in wanted}
         instruments = instruments or {source.instruments[0].symbol: source.instruments[0]}
+    _check_intervals(run, source)
     interval_s = _interval_s(run, source)
     duration_minutes = run.duration_minutes or (0.0 if source else DURATION_MINUTES_DEFAULT)
     return Parts(
@@ -108,6 +96,7 @@ def build_parts(config: Config, run_tag: str, seen: Seen | None = None) -> Parts
         is_paced=source is None or run.speed != "max",
         interval_s=interval_s,
         access=None if seen is None else seen.access,
+        clock=None if seen is None else seen.clock,
     )
 
 
@@ -123,12 +112,17 @@ def open_source(config: Config) -> RecordedSource | None:
     run: RunSettings = config["run"]
     if run.venue != "recorded":
         return None
+    asked = config.sources["run.symbol"] != "default"
+    return _recording(run, run.symbol if asked else ())
+
+
+def _recording(run: RunSettings, symbols: Sequence[str]) -> RecordedSource:
+    """The data files of a run as one source, of these instruments (none: of all that there are)."""
     paths = [Path(name).expanduser().resolve() for name in run.data]
     for path in paths:
         if not path.exists():
             raise UsageFault(f"no such data file: {path}")
-    asked = config.sources["run.symbol"] != "default"
-    return open_recording(paths, run.symbol[0] if asked else None)
+    return open_recording(paths, *symbols)
 
 
 def _instrument(symbol: str) -> Instrument:
@@ -142,12 +136,17 @@ def _interval_s(run: RunSettings, source: RecordedSource | None) -> int:
     recorded_s = source.interval_s if source else 0
     if run.interval == "auto":
         return recorded_s or TICK_INTERVAL_S_DEFAULT
-    wanted_s = INTERVALS_S[run.interval]
-    if recorded_s and (wanted_s < recorded_s or wanted_s % recorded_s):
-        raise UsageFault(
-            f"--interval {run.interval}: the recording has candles of {recorded_s} s, which do not make it"
-        )
-    return wanted_s
+    return INTERVALS_S[run.interval]
+
+
+def _check_intervals(run: RunSettings, source: RecordedSource | None) -> None:
+    """Raise `UsageFault` when the candles of a recording do not make the bars that are wanted."""
+    recorded_s = source.interval_s if source else 0
+    wanted = {f"--interval {run.interval}": INTERVALS_S.get(run.interval, recorded_s)}
+    wanted |= {f"--trader {entry.label}": INTERVALS_S.get(entry.interval, recorded_s) for entry in run.roster}
+    for what, wanted_s in wanted.items():
+        if recorded_s and (wanted_s < recorded_s or wanted_s % recorded_s):
+            raise UsageFault(f"{what}: the recording has candles of {recorded_s} s, which do not make it")
 
 
 def build_desk(config: Config, instruments: dict[str, Instrument], *, run_tag: str, interval_s: int) -> Desk:
@@ -157,11 +156,14 @@ def build_desk(config: Config, instruments: dict[str, Instrument], *, run_tag: s
     assert isinstance(breakers, BreakerSettings)
     assert isinstance(watchdogs, WatchdogSettings)
     assert isinstance(account, AccountSettings)
+    roster = config["run"].roster
     rules = Rules(
         run_tag=run_tag,
         instruments=instruments,
         interval_s=interval_s,
-        traders=tuple(build_trader(config, name) for name in config["run"].trader),
+        traders=tuple(build_trader(config, entry.kind, label=entry.label) for entry in roster),
+        trader_intervals_s=tuple(INTERVALS_S.get(entry.interval, interval_s) for entry in roster),
+        weights_ppm=tuple(entry.weight_ppm for entry in roster),
         checks=build_limits(limits),
         breakers=build_breakers(breakers),
         watchdogs=build_watchdogs(watchdogs),
@@ -170,10 +172,11 @@ def build_desk(config: Config, instruments: dict[str, Instrument], *, run_tag: s
     return Desk(State(), rules)
 
 
-def build_trader(config: Config, name: str) -> Trader:
-    """The trader of that name, made from its sections of the settings."""
+def build_trader(config: Config, name: str, *, label: str = "") -> Trader:
+    """A trader of that kind, made from its sections of the settings; records call it by its label."""
     kind = TRADERS[name]
     made: Trader = getattr(import_module(kind.module), kind.class_name)(*(config[part] for part in kind.sections))
+    made.name = label or name
     return made
 
 
@@ -185,141 +188,33 @@ def build_machine(config: Config, instruments: dict[str, Instrument]) -> PaperMa
     return PaperMachine(instruments, config["paper"], seed=run.seed, equity_units=money_units(run.equity))
 
 
-# Of Bitunix. Its modules, and the library below them, are loaded by runs that go there, not by all the others.
-
-
-def _of_bitunix(module: str) -> Any:
-    return import_module(f"agora.venues.bitunix.{module}")
-
-
-def _bitunix_client(
-    config: Config, access: Access, clock: Clock, *, network: Any = None, read_s_max: float | None = None
-) -> Any:
-    """The client of an account, or of nobody, at these addresses; a simulation brings its own network."""
-    settings: BitunixSettings = config["bitunix"]
-    if read_s_max is not None:
-        settings = msgspec.structs.replace(settings, read_s_max=min(read_s_max, settings.read_s_max))
-    return _of_bitunix("client").BitunixClient(
-        access.rest_url,
-        network or import_module("agora.venues.rest").Network(),
-        _credentials(access),
-        clock=clock,
-        seed=config["run"].seed,
-        settings=settings,
-    )
-
-
-def _credentials(access: Access) -> Any:
-    key, secret = access.api_key, access.api_secret
-    if key is None or secret is None:
-        return None
-    return _of_bitunix("signing").Credentials(key.reveal(), secret.reveal())
-
-
 async def look(config: Config, access: Access, *, network: Any = None, clock: Clock | None = None) -> Seen:
     """Ask a venue for what a run needs to know of it, and a live run's account whether it is fit to be traded on.
 
     Raises `Transient` when the venue cannot be reached, `StartFault` when it will not do.
     """
-    run: RunSettings = config["run"]
-    preflight, settings = _of_bitunix("preflight"), config["bitunix"]
-    client = _bitunix_client(
-        config, access, clock or PacedClock(factor=run.clock_factor), network=network, read_s_max=READ_S_MAX
-    )
-    try:
-        instruments = await _instruments_seen(client, config, access)
-        if not run.is_live:
-            return Seen(access=access, instruments=instruments)
-        async with asyncio.timeout(ACCOUNT_SEEN_S_MAX):
-            if settings.set_account:
-                await preflight.prepare(client, run.symbol, settings)
-            found = await preflight.look(client, run.symbol, settings)
-    except TimeoutError:
-        raise StartFault(
-            f"{hosts_of([access.rest_url])} has not told of the account in {ACCOUNT_SEEN_S_MAX} s"
-        ) from None
-    finally:
-        await client.close()
-    if found.problems:
-        raise StartFault(f"the account is not ready for a run (`agora doctor` shows all): {'; '.join(found.problems)}")
-    return Seen(access=access, instruments=instruments, equity_units=found.cash_units)
-
-
-async def _instruments_seen(client: Any, config: Config, access: Access) -> dict[str, Instrument]:
-    """The contracts; raises `Transient` naming the host when it does not answer in time."""
-    host = hosts_of([access.rest_url])
-    try:
-        async with asyncio.timeout(VENUE_SEEN_S_MAX):
-            found: dict[str, Instrument] = await _of_bitunix("preflight").instruments_of(
-                client, config["run"].symbol, config["bitunix"]
-            )
-    except TimeoutError:
-        raise Transient(f"no answer of {host} in {VENUE_SEEN_S_MAX} s") from None
-    except StartFault as fault:
-        if isinstance(fault.__cause__, Transient):
-            raise Transient(f"{host}: {fault.__cause__}") from None
-        raise
-    return found
+    bitunix = _bitunix()
+    seen: Seen = await bitunix.look(bitunix.road(config, access, network=network, clock=clock))
+    return seen
 
 
 async def check_venue(config: Config, access: Access) -> list[tuple[str, bool, str]]:
     """What a preflight finds at a venue, for `agora doctor`: what, whether it is good, what was found."""
-    settings, symbols = config["bitunix"], config["run"].symbol
-    client = _bitunix_client(config, access, PacedClock(factor=config["run"].clock_factor), read_s_max=READ_S_MAX)
-    host = hosts_of([access.rest_url])
-    try:
-        contracts = await _instruments_seen(client, config, access)
-        rows = [(f"contract {item.symbol}", True, _contract_text(item)) for item in contracts.values()]
-        if access.api_key is None:
-            return [("venue", True, host), *rows, ("keys", True, "none: only paper runs")]
-        async with asyncio.timeout(ACCOUNT_SEEN_S_MAX):
-            found = await _of_bitunix("preflight").look(client, symbols, settings)
-    except (Transient, StartFault, TimeoutError) as fault:
-        return [("venue", False, str(fault) or f"{host} has not told of the account in {ACCOUNT_SEEN_S_MAX} s")]
-    finally:
-        await client.close()
-    facts = [(what, True, text) for what, text in found.facts.items()]
-    return [("venue", True, host), *rows, *facts, *(("problem", False, text) for text in found.problems)]
+    bitunix = _bitunix()
+    found: list[tuple[str, bool, str]] = await bitunix.check_venue(bitunix.road(config, access))
+    return found
 
 
-def _contract_text(item: Instrument) -> str:
-    return (
-        f"tick {item.tick_size}, lot {item.lot_size}, at least {item.size_text(item.lots_min)}, "
-        f"leverage to {item.leverage_max}, funding every {item.funding_interval_s // 3_600} h"
-    )
-
-
-def _bitunix_venue(parts: Parts, clock: Clock, access: Access, *, network: Any) -> Venue:
-    """The venue's market data with fills of our own, or the account itself.
-
-    The state is looked at when the venue is opened: a resumed run goes on where it stood.
-    """
-    config, settings, state = parts.config, parts.config["bitunix"], parts.desk.state
-    network = network or import_module("agora.venues.rest").Network()
-    client = _bitunix_client(config, access, clock, network=network)
-    feeds, seed = _of_bitunix("feed"), config["run"].seed
-    wants = feeds.FeedWants(
-        instruments=parts.instruments,
-        intervals_s=parts.desk.intervals_s,
-        seen_ns=state.now_ns if state.started_ts_ns else 0,
-    )
-    public = feeds.market_socket(access.public_ws, network, settings, seed=seed)
-    feed = feeds.BitunixFeed(wants, client=client, public=public, settings=settings, clock=clock)
-    if isinstance(parts.machine, PaperMachine):
-        return PaperVenue(_of_bitunix("lone_feed").LoneFeed(feed, client), parts.machine, clock)
-    private = _of_bitunix("stream").PrivateSocket(access.private_ws, network, _credentials(access), seed)
-    module = _of_bitunix("venue")
-    lines = module.Lines(client=client, private=private, feed=feed)
-    made: Venue = module.BitunixVenue(lines, state, instruments=parts.instruments, settings=settings, clock=clock)
-    return made
-
-
-# What all runs share again.
+def _bitunix() -> Any:
+    """Everything that goes to Bitunix, with the library below it: 20 MB that other runs do not need."""
+    return import_module("agora.bitunix_assembly")
 
 
 def build_clock(parts: Parts, *, now_ns: int | None = None) -> Clock:
     """The clock of a run, at its start or (`now_ns`) where a resumed run stands."""
     run: RunSettings = parts.config["run"]
+    if parts.clock is not None:
+        return parts.clock
     if parts.source is None:
         clock = PacedClock(factor=run.clock_factor)
         # A run that was faster than the clock on the wall goes on where it was, not in its past.
@@ -335,9 +230,27 @@ def build_venue(parts: Parts, clock: Clock, *, after: int = 0, network: Any = No
     A simulation brings its own network. Without a way to its venue a run is only looked at.
     """
     if parts.config["run"].is_bitunix:
-        return AbsentVenue() if parts.access is None else _bitunix_venue(parts, clock, parts.access, network=network)
+        return _venue_elsewhere(parts, clock, after=after, network=network)
     assert isinstance(parts.machine, PaperMachine)
     return PaperVenue(build_feed(parts, clock, after=after), parts.machine, clock)
+
+
+def _venue_elsewhere(parts: Parts, clock: Clock, *, after: int, network: Any) -> Venue:
+    """The market data of a venue with fills of our own, or the account there; nothing where nobody goes there."""
+    if parts.access is None:
+        return AbsentVenue()
+    bitunix, state = _bitunix(), parts.desk.state
+    road = bitunix.road(parts.config, parts.access, clock=clock, network=network)
+    wants = bitunix.FeedWants(
+        instruments=parts.instruments,
+        intervals_s=parts.desk.intervals_s,
+        seen_ns=state.now_ns if state.started_ts_ns else 0,
+    )
+    if isinstance(parts.machine, PaperMachine):
+        recording = partial(_recording, parts.config["run"], parts.config["run"].symbol)
+        return PaperVenue(bitunix.provided_feed(road, wants, recording, after=after), parts.machine, clock)
+    made: Venue = bitunix.live_venue(road, wants, state)
+    return made
 
 
 def build_feed(parts: Parts, clock: Clock, *, after: int = 0) -> Feed:
@@ -345,7 +258,7 @@ def build_feed(parts: Parts, clock: Clock, *, after: int = 0) -> Feed:
     run: RunSettings = parts.config["run"]
     if parts.source is None:
         return LocalFeed(
-            _local_market(parts), clock, after=after, history_after=parts.desk.state.counters.history_events
+            _local_markets(parts), clock, after=after, history_after=parts.desk.state.counters.history_events
         )
     name = ", ".join(Path(path).name for path in run.data)
     connected = FeedConnected(ts_ns=clock.now_ns(), source=name, period_s=parts.source.interval_s)
@@ -353,10 +266,13 @@ def build_feed(parts: Parts, clock: Clock, *, after: int = 0) -> Feed:
     return RecordedFeed(itertools.chain([connected], events), clock, is_paced=parts.is_paced)
 
 
-def _local_market(parts: Parts) -> LocalMarket:
-    instrument = next(iter(parts.instruments.values()))
-    seed = parts.config["run"].seed
-    return LocalMarket(settings=parts.config["local"], instrument=instrument, seed=seed, interval_s=parts.interval_s)
+def _local_markets(parts: Parts) -> list[LocalMarket]:
+    return local_markets(
+        tuple(parts.instruments.values()),
+        parts.config["local"],
+        seed=parts.config["run"].seed,
+        interval_s=parts.interval_s,
+    )
 
 
 def _recorded_events(parts: Parts, source: RecordedSource, *, after: int) -> Iterator[Event]:
@@ -378,7 +294,7 @@ def next_market_event(parts: Parts, after: int) -> Event | None:
     if parts.config["run"].is_bitunix:
         return None
     if parts.source is None:
-        return next(live_events(_local_market(parts), after=after))[1]
+        return next(live_events(_local_markets(parts), after=after))[1]
     events = _recorded_events(parts, parts.source, after=after)
     return next((event for event in events if type(event) in MARKET_TYPES), None)
 

@@ -25,11 +25,14 @@ from agora.risk.limits import LimitSettings
 from agora.risk.watchdogs import WatchdogSettings
 from agora.session.credentials import MASK, Secret, is_secret_variable, masked_url
 from agora.session.llm_settings import LlmSettings
+from agora.testnet.bitunix_settings import BitunixTestnetSettings
+from agora.traders.roster import Entry, read_roster, roster_faults
 from agora.traders.sizing import SizingSettings
 from agora.traders.trend_settings import TrendSettings
 from agora.venues.bitunix.settings import BitunixSettings
 from agora.venues.local import LocalSettings
 from agora.venues.paper_settings import PaperSettings
+from agora.venues.provider_settings import PROVIDER_PATTERN, ProviderSettings
 
 ENV_PREFIX = "AGORA_"
 ENV_SEPARATOR = "__"
@@ -59,7 +62,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     provider: Annotated[
         str,
         Meta(
-            pattern="^(|bitunix|recorded|ccxt:[a-z0-9]{2,30})$",
+            pattern=PROVIDER_PATTERN,
             description="market data of a paper run on testnet or bitunix: bitunix, recorded, ccxt:EXCHANGE; "
             "empty: the venue's",
         ),
@@ -71,12 +74,17 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
             description="what a paper run trades on when the venue cannot be reached at its start: local, recorded",
         ),
     ] = "none"
-    trader: Annotated[tuple[str, ...], Meta(min_length=1, max_length=1, description="the trader to run, by name")] = (
-        "trend",
-    )
-    symbol: Annotated[tuple[str, ...], Meta(min_length=1, max_length=1, description="the instrument, e.g. BTCUSDT")] = (
-        "BTCUSDT",
-    )
+    trader: Annotated[
+        tuple[str, ...],
+        Meta(
+            min_length=1,
+            max_length=8,
+            description="the traders: NAME, or NAME@INTERVAL=WEIGHT: bars of its own, entries scaled (trend@5m=0.5)",
+        ),
+    ] = ("trend",)
+    symbol: Annotated[
+        tuple[str, ...], Meta(min_length=1, max_length=8, description="the instruments, e.g. BTCUSDT")
+    ] = ("BTCUSDT",)
     interval: Annotated[
         str,
         Meta(
@@ -113,6 +121,11 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     equity: Annotated[
         str, Meta(pattern=r"^[1-9]\d{0,11}(\.\d{1,8})?$", description="starting money in the quote currency")
     ] = "10000"
+
+    @property
+    def roster(self) -> tuple[Entry, ...]:
+        """The traders of the run; of settings that were checked."""
+        return read_roster(self.trader, kinds=TRADERS, intervals=INTERVALS_S)
 
     @property
     def is_bitunix(self) -> bool:
@@ -214,6 +227,8 @@ SECTIONS: dict[str, type[Any]] = {
     "paper": PaperSettings,
     "local": LocalSettings,
     "bitunix": BitunixSettings,
+    "provider": ProviderSettings,
+    "testnet": BitunixTestnetSettings,
     "market": MarketSettings,
     "llm": LlmSettings,
     "population": PopulationSettings,
@@ -299,7 +314,7 @@ def load(sections: Mapping[str, type[Any]], layers: list[Layer], *, profile: str
     for name, kind in sections.items():
         built[name] = _build(name, kind, raw=raw, sources=sources, faults=faults)
     if built.get("run") is not None:
-        faults += _meaning_faults(built["run"], sources)
+        faults += _meaning_faults(built["run"], built.get("provider"), sources)
     faults += _address_faults(built.get("bitunix"), sources)
     if faults:
         raise ConfigFaults(faults)
@@ -334,16 +349,19 @@ def load_config(
     return load(SECTIONS, layers, profile=profile or DEFAULT_PROFILE)
 
 
-def _meaning_faults(run: RunSettings, sources: Mapping[str, str]) -> Iterator[Fault]:
+def _meaning_faults(run: RunSettings, provider: ProviderSettings | None, sources: Mapping[str, str]) -> Iterator[Fault]:
     """Faults of the run that no single value shows."""
 
     def fault(key: str, allowed_text: str) -> Fault:
         return Fault(f"run.{key}", repr(getattr(run, key)), allowed_text, sources[f"run.{key}"])
 
-    for name in run.trader:
-        if name not in TRADERS:
-            yield fault("trader", f"one of {', '.join(sorted(TRADERS))}")
+    for entry, allowed_text in roster_faults(run.trader, kinds=TRADERS, intervals=INTERVALS_S):
+        yield Fault("run.trader", repr(entry), allowed_text, sources["run.trader"])
+    if len(set(run.symbol)) < len(run.symbol):
+        yield fault("symbol", "each instrument once")
     what = [f"--{key} recorded" for key in ("venue", "provider", "fallback") if getattr(run, key) == "recorded"]
+    if provider is not None and run.is_bitunix and not run.is_live:
+        what += [f"provider.{key} recorded" for key in ("fallback", "check") if getattr(provider, key) == "recorded"]
     if what and not run.data:
         yield fault("data", f"{what[0]} needs --data FILE (a recording or an original; see docs/RECORDINGS.md)")
     if run.data and not what and not run.is_testnet:

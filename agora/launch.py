@@ -53,6 +53,8 @@ from agora.venue_access import Approach, Terms
 LOGGER = logging.getLogger("agora")
 # A run without a clock of its own is never polled by time; it looks at its controls between events.
 NEVER_POLL_NS = 2**61
+# A folder's name stays short enough to be read in a list.
+NAMED_TRADERS_MAX = 2
 
 # What runs beside a run for as long as it lives: the API, given by the command line.
 Beside = Callable[[Path], AbstractAsyncContextManager[object]]
@@ -129,8 +131,10 @@ def run_new(config: Config, options: Options) -> Outcome:
 
 
 def _label(run: RunSettings) -> str:
-    """What the name of a run says of it."""
-    return f"{run.venue.replace(':', '-')}-{'+'.join(run.trader)}"
+    """What the name of a run says of it; of many traders the first and how many others."""
+    labels = [entry.label for entry in run.roster]
+    traders = "+".join(labels) if len(labels) <= NAMED_TRADERS_MAX else f"{labels[0]}+{len(labels) - 1}"
+    return f"{run.venue.replace(':', '-')}-{traders}"
 
 
 def _approached(

@@ -105,7 +105,7 @@ class DeskLookback:
             run_id=self.folder.name,
             venue=run.venue,
             mode=run.resolved_mode,
-            traders=run.trader,
+            traders=tuple(entry.label for entry in run.roster),
             symbols=tuple(self.parts.instruments),
             seed=run.seed,
             config_hash=self.parts.config.config_hash(),

@@ -6,16 +6,18 @@ Every draw comes from one generator with the run's seed; the n-th event is the s
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import msgspec
 import numpy as np
 from msgspec import Meta
 
+from agora.domain.dice import dice_of
 from agora.domain.events import (
     Event,
     FeedConnected,
@@ -186,29 +188,70 @@ def history(market: LocalMarket, *, end_ns: int) -> tuple[list[MarketCandle], fl
     return candles, price
 
 
-def live_events(market: LocalMarket, *, after: int) -> Iterator[tuple[int, MarketEvent]]:
-    """The live stream from the end of the warm-up bars on, without the first `after` events."""
-    price = history(market, end_ns=0)[1]
-    settings = msgspec.structs.replace(market.settings, start_price=price)
-    return itertools.islice(local_events(settings, market.instrument, market.seed), after, None)
+def local_markets(
+    instruments: Sequence[Instrument], settings: LocalSettings, *, seed: int, interval_s: int
+) -> list[LocalMarket]:
+    """A market for each instrument, with a seed of its own; the first has that of the run."""
+    return [
+        LocalMarket(
+            settings=settings,
+            instrument=instrument,
+            seed=dice_of(seed, "local", instrument.symbol).word() if number else seed,
+            interval_s=interval_s,
+        )
+        for number, instrument in enumerate(instruments)
+    ]
+
+
+def live_events(markets: LocalMarket | Sequence[LocalMarket], *, after: int) -> Iterator[tuple[int, MarketEvent]]:
+    """The live stream from the end of the warm-up bars on, without the first `after` events.
+
+    Of several markets in order of time, and where they meet in their own.
+    """
+    if isinstance(markets, LocalMarket):
+        markets = (markets,)
+    streams = []
+    for market in markets:
+        settings = msgspec.structs.replace(market.settings, start_price=history(market, end_ns=0)[1])
+        streams.append(local_events(settings, market.instrument, market.seed))
+    stream = streams[0] if len(streams) == 1 else heapq.merge(*streams, key=_tick_of)
+    return itertools.islice(stream, after, None)
+
+
+def _tick_of(timed: tuple[int, MarketEvent]) -> int:
+    return timed[0]
+
+
+def _warm_up(markets: Sequence[LocalMarket], end_ns: int) -> list[MarketCandle]:
+    """The warm-up bars of all markets in order of time."""
+    candles = [candle for market in markets for candle in history(market, end_ns=end_ns)[0]]
+    return sorted(candles, key=lambda candle: candle.ts_ns)
 
 
 class LocalFeed:
-    """The local market on the run's clock (port `Feed` of the paper venue).
+    """The local market, or several at once, on the run's clock (port `Feed` of the paper venue).
 
     `after` and `history_after`: live events and warm-up bars that a resumed run has had.
     """
 
     is_paced = True
 
-    def __init__(self, market: LocalMarket, clock: Clock, *, after: int = 0, history_after: int = 0) -> None:
+    def __init__(
+        self,
+        markets: LocalMarket | Sequence[LocalMarket],
+        clock: Clock,
+        *,
+        after: int = 0,
+        history_after: int = 0,
+    ) -> None:
+        markets = (markets,) if isinstance(markets, LocalMarket) else markets
         self._clock = clock
         start_ns = clock.now_ns()
         self._ready: deque[Event] = deque()
         self._ready.append(FeedConnected(ts_ns=start_ns, source="local"))
         if after == 0:
-            self._ready.extend(history(market, end_ns=start_ns)[0][history_after:])
-        self._stream = live_events(market, after=after)
+            self._ready.extend(_warm_up(markets, start_ns)[history_after:])
+        self._stream = live_events(markets, after=after)
         self._head = next(self._stream)
         self._anchor_ns = start_ns - self._head[0] * TICK_NS
 

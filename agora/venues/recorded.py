@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import merge
 from pathlib import Path
+
+import msgspec
 
 from agora.domain.errors import UsageFault
 from agora.domain.events import Event, FeedEnded, FeedGap, FeedMalformed, MarketDepth
@@ -71,25 +74,96 @@ class RecordedSource:
         yield from tally.flush(last_ns)
 
 
-def open_recording(paths: Path | Sequence[Path], symbol: str | None = None) -> RecordedSource:
-    """A recording, or files of any format that can be imported, read while played; raises `UsageFault`."""
+def open_recording(paths: Path | Sequence[Path], *symbols: str) -> RecordedSource:
+    """Recordings, or files of any format that can be imported, read while played; raises `UsageFault`.
+
+    `symbols` are the instruments that are wanted; of several, each has a recording or files of its own, and they are
+    played together in order of time.
+    """
     files = [paths] if isinstance(paths, Path) else list(paths)
     if len(files) == 1 and source_of(files[0]).format is Format.RECORDING:
-        return _of_recording(files[0], symbol)
+        return _whole(_of_recording(files[0], symbols))
+    if len(symbols) < 2:
+        return _whole(_of_files(files, *symbols))
+    return _whole(*_parts(files, symbols))
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True):
+    """The recording, or the files, of some instruments."""
+
+    name: str
+    instruments: tuple[Instrument, ...]
+    interval_s: int
+    span_ns: tuple[int, int | None]
+    read: Callable[[], Iterable[RecordedEvent]]
+
+
+def _whole(*parts: _Part) -> RecordedSource:
+    """All parts as one source; raises `UsageFault` when they do not go together."""
+    lengths = {part.name: part.interval_s for part in parts}
+    if len(set(lengths.values())) > 1:
+        raise UsageFault(f"recordings of different lengths of bar (s; 0: ticks) are not played together: {lengths}")
+    ends = [part.span_ns[1] for part in parts]
+    return RecordedSource(
+        instruments=tuple(instrument for part in parts for instrument in part.instruments),
+        interval_s=parts[0].interval_s,
+        span_ns=(
+            min(part.span_ns[0] for part in parts),
+            None if None in ends else max(end for end in ends if end is not None),
+        ),
+        read=parts[0].read if len(parts) == 1 else lambda: merge(*(part.read() for part in parts), key=_time_of),
+    )
+
+
+def _time_of(event: RecordedEvent) -> int:
+    return event.ts_ns
+
+
+def _parts(files: Sequence[Path], symbols: Sequence[str]) -> list[_Part]:
+    """Recordings each by itself, other files by the symbol that they or their names say."""
+    recordings: list[_Part] = []
+    groups: dict[str, list[Path]] = {}
+    for path in dict.fromkeys(files):
+        source = source_of(path)
+        if source.format is Format.RECORDING:
+            recordings.append(_of_recording(path, ()))
+        elif not source.symbol:
+            raise UsageFault(f"{path}: neither the file nor its name says of which of {', '.join(symbols)} it is")
+        elif source.symbol in symbols:
+            groups.setdefault(source.symbol, []).append(path)
+    parts = recordings + [_of_files(groups[symbol], symbol) for symbol in symbols if symbol in groups]
+    found = [instrument.symbol for part in parts for instrument in part.instruments]
+    missing = sorted(set(symbols) - set(found))
+    if missing:
+        raise UsageFault(f"no data of {', '.join(missing)} among the files")
+    twice = sorted({symbol for symbol in symbols if found.count(symbol) > 1})
+    if twice:
+        raise UsageFault(f"{', '.join(twice)} is in more than one recording: which one is meant?")
+    return parts
+
+
+def _of_files(files: Sequence[Path], symbol: str | None = None) -> _Part:
     plan = plan_import(files, symbol)
-    span_ns = plan.span_ns()
-    return RecordedSource(instruments=(plan.instrument,), interval_s=plan.interval_s, span_ns=span_ns, read=plan.events)
+    return _Part(
+        name=", ".join(path.name for path in files),
+        instruments=(plan.instrument,),
+        interval_s=plan.interval_s,
+        span_ns=plan.span_ns(),
+        read=plan.events,
+    )
 
 
-def _of_recording(path: Path, symbol: str | None) -> RecordedSource:
+def _of_recording(path: Path, symbols: Sequence[str]) -> _Part:
     recording = Recording(path)
     facts = recording.facts
     if facts.first_ts_ns is None:
         raise UsageFault(f"{path}: an empty recording")
-    symbols = [instrument.symbol for instrument in facts.instruments]
-    if symbol is not None and symbol not in symbols:
-        raise UsageFault(f"{path}: a recording of {', '.join(symbols)}, not of {symbol}")
-    return RecordedSource(
+    known = [instrument.symbol for instrument in facts.instruments]
+    missing = [symbol for symbol in symbols if symbol not in known]
+    if missing:
+        raise UsageFault(f"{path}: a recording of {', '.join(known)}, not of {', '.join(missing)}")
+    return _Part(
+        name=path.name,
         instruments=facts.instruments,
         interval_s=facts.interval_s,
         span_ns=(facts.first_ts_ns, facts.last_ts_ns),

@@ -142,7 +142,7 @@ def test_a_run_goes_on_after_the_market_events_it_has_seen(tmp_path: Path, seen:
 def test_a_recording_of_another_symbol_is_refused(tmp_path: Path) -> None:
     """Asking for a symbol that is not inside is a usage fault that says what is."""
     with pytest.raises(UsageFault, match="BTCUSDT"):
-        open_recording(recorded(tmp_path, [trade(1)]), symbol="ETHUSDT")
+        open_recording(recorded(tmp_path, [trade(1)]), "ETHUSDT")
 
 
 def test_an_empty_recording_is_refused(tmp_path: Path) -> None:
