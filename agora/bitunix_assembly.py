@@ -73,12 +73,11 @@ class Road(msgspec.Struct, frozen=True, kw_only=True):
     def client(self, settings: BitunixSettings | None = None) -> BitunixClient:
         """A client of the account, or of nobody."""
         return BitunixClient(
-            self.access.rest_url,
             self.network,
             self.credentials(),
             clock=self.clock,
             seed=self.run.seed,
-            settings=settings or self.settings,
+            settings=msgspec.structs.replace(settings or self.settings, rest_url=self.access.rest_url),
         )
 
     def impatient_client(self) -> BitunixClient:

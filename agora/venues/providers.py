@@ -102,9 +102,7 @@ async def feed_or_fallback(feed: Feed, make_other: Callable[[], Feed] | None) ->
 def _bitunix(supply: Supply) -> LoneFeed:
     """Market data need no account, so its client has no keys."""
     settings = supply.bitunix
-    client = BitunixClient(
-        settings.rest_url, supply.network, None, clock=supply.clock, seed=supply.seed, settings=settings
-    )
+    client = BitunixClient(supply.network, None, clock=supply.clock, seed=supply.seed, settings=settings)
     public = market_socket(settings.public_ws, supply.network, settings, seed=supply.seed)
     feed = BitunixFeed(supply.wants, client=client, public=public, settings=settings, clock=supply.clock)
     return LoneFeed(feed, client)

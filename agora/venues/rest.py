@@ -9,7 +9,6 @@ import asyncio
 import calendar
 import math
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from types import SimpleNamespace
 from typing import TypeVar
@@ -194,22 +193,55 @@ class Bucket:
 
     def __init__(self, per_s: int) -> None:
         self._per_s = per_s
-        self._taken_s: deque[float] = deque(maxlen=per_s)
+        self._left = per_s
+        self._returned = asyncio.Event()
 
     async def take(self, *, spare: int = 0) -> None:
         """Return when one more may leave and `spare` are left for what is more urgent."""
-        allowed = max(1, self._per_s - spare)
-        loop = asyncio.get_running_loop()
-        while True:
-            now_s = loop.time()
-            while self._taken_s and self._taken_s[0] + WINDOW_S <= now_s:
-                self._taken_s.popleft()
-            if len(self._taken_s) < allowed:
-                self._taken_s.append(now_s)
-                return
-            due_s = self._taken_s[len(self._taken_s) - allowed] + WINDOW_S
-            # Never less than a millisecond: a rest of rounding would be slept for without end.
-            await asyncio.sleep(max(due_s - now_s, 0.001))
+        spare = min(spare, self._per_s - 1)
+        while self._left <= spare:
+            self._returned.clear()
+            await self._returned.wait()
+        self._left -= 1
+        asyncio.get_running_loop().call_later(WINDOW_S, self._give_back)
+
+    def _give_back(self) -> None:
+        self._left += 1
+        self._returned.set()
+
+
+class _Gate:
+    """Open, or shut for some seconds."""
+
+    def __init__(self) -> None:
+        self._is_open = asyncio.Event()
+        self._is_open.set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether one may pass."""
+        return self._is_open.is_set()
+
+    def shut(self, seconds: float) -> None:
+        """Let nobody pass for so long; a longer time that runs already stands."""
+        timer = asyncio.get_running_loop().call_later(seconds, self._is_open.set)
+        if self._timer is not None and not self.is_open and self._timer.when() > timer.when():
+            timer.cancel()
+            return
+        self.open()
+        self._timer = timer
+        self._is_open.clear()
+
+    def open(self) -> None:
+        """Let everybody pass."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._is_open.set()
+
+    async def opened(self) -> None:
+        """Return when it is open."""
+        await self._is_open.wait()
 
 
 class Brake:
@@ -221,8 +253,8 @@ class Brake:
     def __init__(self) -> None:
         self._is_pressed = False
         self._window_s = BRAKE_SPACING_S
-        self._next_s = 0.0
-        self._next_cancel_s = 0.0
+        self._usual = _Gate()
+        self._cancels = _Gate()
 
     @property
     def is_pressed(self) -> bool:
@@ -231,44 +263,50 @@ class Brake:
 
     def press(self, retry_after_s: float) -> None:
         """The venue has said so."""
-        now_s = asyncio.get_running_loop().time()
         self._is_pressed = True
         self._window_s = max(BRAKE_SPACING_S, retry_after_s)
-        self._next_s = max(self._next_s, now_s + self._window_s)
-        self._next_cancel_s = max(self._next_cancel_s, now_s + BRAKE_SPACING_S)
+        self._usual.shut(self._window_s)
+        self._cancels.shut(BRAKE_SPACING_S)
 
     def release(self) -> None:
         """The venue has answered normally."""
         self._is_pressed = False
+        self._usual.open()
+        self._cancels.open()
 
     async def take(self, *, is_cancel: bool = False) -> None:
         """Return when one more may leave."""
+        gate = self._cancels if is_cancel else self._usual
         while self._is_pressed:
-            now_s = asyncio.get_running_loop().time()
-            due_s = self._next_cancel_s if is_cancel else self._next_s
-            if now_s >= due_s:
-                if is_cancel:
-                    self._next_cancel_s = now_s + BRAKE_SPACING_S
-                else:
-                    self._next_s = now_s + self._window_s
+            if gate.is_open:
+                gate.shut(BRAKE_SPACING_S if is_cancel else self._window_s)
                 return
-            # Never less than a millisecond: a rest of rounding would be slept for without end.
-            await asyncio.sleep(max(due_s - now_s, 0.001))
+            await gate.opened()
 
 
 async def read_again(read: Callable[[], Awaitable[Answer]], *, within_s: float, dice: Dice) -> Answer:
     """Repeat a read that changes nothing until it works; raises what the last try raised when the time is over."""
-    loop = asyncio.get_running_loop()
-    until_s = loop.time() + within_s
+    faults: list[Transient] = []
+    try:
+        async with asyncio.timeout(within_s):
+            return await _until_it_works(read, within_s, dice, faults=faults)
+    except TimeoutError:
+        raise (faults[-1] if faults else InDoubt(f"no answer in {within_s:g} s")) from None
+
+
+async def _until_it_works(
+    read: Callable[[], Awaitable[Answer]], within_s: float, dice: Dice, *, faults: list[Transient]
+) -> Answer:
     pause_s = READ_PAUSE_S
     while True:
         try:
             return await read()
         except Transient as fault:
+            faults[:] = [fault]
             wait_s = pause_s * (1.0 + 0.5 * dice.uniform())
             if isinstance(fault, RateLimited):
                 wait_s = max(wait_s, fault.retry_after_s)
-            if loop.time() + wait_s >= until_s:
+            if wait_s >= within_s:
                 raise
         await asyncio.sleep(wait_s)
         pause_s = min(2 * pause_s, READ_PAUSE_S_MAX)

@@ -7,6 +7,7 @@ Knows no venue: what is said on a fresh connection, what counts as usable and wh
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Sequence
 from enum import StrEnum
@@ -20,6 +21,10 @@ from agora.venues.rest import Bucket, Network
 
 # The venue is attempted at most so often.
 ATTEMPT_SPACING_S = 1.0
+# A quarter of each pause is left to chance: venues that come back are not met by everybody at once.
+JITTER = 0.25
+# How often the watch looks; it is late by two looks at most.
+WATCH_EVERY_S = 0.25
 # Texts that wait to be said; a socket that takes none for so long is dead.
 SAYINGS_MAX = 100
 # A frame so many times larger than what is usable ends the connection instead of filling the memory.
@@ -101,7 +106,7 @@ class Connection:
         self._dice = dice_of(seed, "connection", terms.url)
         self._sayings: deque[str] = deque()
         self._saying = asyncio.Event()
-        self._usable_s = 0.0
+        self._silent_looks = 0
         self._given_up_for = ""
 
     def say(self, text: str) -> None:
@@ -117,20 +122,16 @@ class Connection:
 
     async def run(self) -> None:
         """Connect, again and again; returns only by being cancelled."""
-        loop = asyncio.get_running_loop()
         failures = 0
         while True:
-            began_s = loop.time()
-            reason = await self._live()
-            failures = 0 if self.state in (_S.SUBSCRIBED, _S.STALE) else failures + 1
-            self._move(_S.LOST, reason)
-            pause_s = min(self._terms.reconnect_s_max, ATTEMPT_SPACING_S * 2 ** min(failures, 10))
-            jitter = 1.0 + 0.25 * self._dice.uniform()
-            await asyncio.sleep(
-                max(ATTEMPT_SPACING_S - (loop.time() - began_s), 0.0)
-                + pause_s * jitter
-                - (ATTEMPT_SPACING_S if failures == 0 else 0.0)
-            )
+            async with asyncio.TaskGroup() as tasks:
+                # An attempt lasts a second at least, however soon it has failed.
+                tasks.create_task(asyncio.sleep(ATTEMPT_SPACING_S))
+                reason = await self._live()
+                failures = 0 if self.state in (_S.SUBSCRIBED, _S.STALE) else failures + 1
+                self._move(_S.LOST, reason)
+            pause_s = min(self._terms.reconnect_s_max, 2.0 ** min(failures, 10)) if failures else 0.0
+            await asyncio.sleep(pause_s + JITTER * max(pause_s, ATTEMPT_SPACING_S) * self._dice.uniform())
 
     async def _live(self) -> str:
         """One connection from its attempt to its end; returns why it ended."""
@@ -142,7 +143,7 @@ class Connection:
         try:
             async with self._network.session() as session:
                 socket = await self._connected(session)
-                self._usable_s = asyncio.get_running_loop().time()
+                self._silent_looks = 0
                 self._move(_S.FRESH, "")
                 for text in self._talk.on_fresh():
                     self.say(text)
@@ -180,28 +181,30 @@ class Connection:
             tasks.create_task(self._watch())
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             message = await socket.receive()
-            kind = message.type
-            if kind is aiohttp.WSMsgType.TEXT or kind is aiohttp.WSMsgType.BINARY:
-                if len(message.data) > self._terms.frame_bytes_max:
-                    self._talk.on_oversize(len(message.data))
-                elif self._talk.on_frame(message.data):
-                    self._usable_s = loop.time()
-                    if self.state is _S.FRESH:
-                        self._move(_S.SUBSCRIBED, "")
-                if self._given_up_for:
-                    raise _Broken(self._given_up_for)
-            elif kind is aiohttp.WSMsgType.ERROR:
-                if (
-                    isinstance(message.data, aiohttp.WebSocketError)
-                    and message.data.code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
-                ):
-                    self._talk.on_oversize(HUGE_FACTOR * self._terms.frame_bytes_max)
+            if message.type is aiohttp.WSMsgType.TEXT or message.type is aiohttp.WSMsgType.BINARY:
+                self._hear(message.data)
+            elif message.type is aiohttp.WSMsgType.ERROR:
+                self._note_flood(message.data)
                 raise _Broken(f"broken: {type(message.data).__name__}")
             else:
                 raise _Broken(f"closed by the venue ({socket.close_code})")
+
+    def _hear(self, frame: str | bytes) -> None:
+        if len(frame) > self._terms.frame_bytes_max:
+            self._talk.on_oversize(len(frame))
+        elif self._talk.on_frame(frame):
+            self._silent_looks = 0
+            if self.state is _S.FRESH:
+                self._move(_S.SUBSCRIBED, "")
+        if self._given_up_for:
+            raise _Broken(self._given_up_for)
+
+    def _note_flood(self, fault: object) -> None:
+        """A frame beyond all measure has ended the connection before it was read whole."""
+        if isinstance(fault, aiohttp.WebSocketError) and fault.code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
+            self._talk.on_oversize(HUGE_FACTOR * self._terms.frame_bytes_max)
 
     async def _speak(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         """Say what waits, within the limit; one message a second is left free, as pings and pongs count too."""
@@ -224,15 +227,14 @@ class Connection:
                 self.say(text)
 
     async def _watch(self) -> None:
-        """Find out that nothing usable comes, within the bound and a fraction of a second."""
-        loop = asyncio.get_running_loop()
-        while True:
-            left_s = self._usable_s + self._terms.silent_s_max - loop.time()
-            if left_s <= 0:
-                self._move(_S.STALE, f"nothing usable for {self._terms.silent_s_max:g} s")
-                raise _Broken(f"nothing usable for {self._terms.silent_s_max:g} s")
-            # Never less than a millisecond: a rest of rounding would be slept for without end.
-            await asyncio.sleep(max(left_s, 0.001))
+        """Find out that nothing usable comes. Counts looks, not time: a machine that slept has not missed anything."""
+        looks_max = math.ceil(self._terms.silent_s_max / WATCH_EVERY_S)
+        while self._silent_looks <= looks_max:
+            await asyncio.sleep(WATCH_EVERY_S)
+            self._silent_looks += 1
+        reason = f"nothing usable for {self._terms.silent_s_max:g} s"
+        self._move(_S.STALE, reason)
+        raise _Broken(reason)
 
     def _move(self, state: ConnectionState, reason: str) -> None:
         assert state in TRANSITIONS[self.state], f"a connection cannot go from {self.state} to {state}"

@@ -27,6 +27,7 @@ from agora.venues.rest import (
     retry_after_of,
 )
 from tests.simulation.network import Connector, run_networked, serving
+from tests.venues.virtual import after
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -92,7 +93,7 @@ def test_silence_is_doubt_only_once_a_byte_may_have_left(is_open: bool) -> None:
         app = web.Application()
 
         async def never(_: web.Request) -> web.StreamResponse:
-            await asyncio.sleep(10**6)
+            await after(10**6)
             return web.Response()
 
         app.router.add_post("/x", never)
@@ -109,7 +110,7 @@ class Unreachable(Connector):
     """A network in which no connection comes about."""
 
     async def _create_connection(self, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109
-        await asyncio.sleep(10**6)
+        await after(10**6)
         return await super()._create_connection(req, traces, timeout)
 
 

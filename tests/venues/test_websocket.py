@@ -16,6 +16,7 @@ from agora.domain.dice import dice_of
 from agora.venues.rest import Network
 from agora.venues.websocket import TRANSITIONS, Connection, ConnectionState, ConnectionTerms
 from tests.simulation.network import Connector, run_networked, serving
+from tests.venues.virtual import after
 
 S = ConnectionState
 Life = Callable[[web.WebSocketResponse, web.Request], Awaitable[None]]
@@ -114,7 +115,7 @@ def speaks(every_s: float, text: str = "good") -> Life:
     async def life(socket: web.WebSocketResponse, _: web.Request) -> None:
         while True:
             await socket.send_str(text)
-            await asyncio.sleep(every_s)
+            await after(every_s)
 
     return life
 
@@ -133,7 +134,7 @@ def speaks_then(seconds: float, end: Life, *, every_s: float = 0.3) -> Life:
 
 async def mute(_: web.WebSocketResponse, __: web.Request) -> None:
     """Up, and says nothing any more."""
-    await asyncio.sleep(10**6)
+    await after(10**6)
 
 
 async def cut(_: web.WebSocketResponse, request: web.Request) -> None:
@@ -156,7 +157,7 @@ def test_it_subscribes_once_on_each_fresh_connection_and_never_else(end: Life) -
 
     async def main() -> Ears:
         async with connected(server, silent_s_max=5.0) as ears:
-            await asyncio.sleep(60)
+            await after(60)
         return ears
 
     ears = run_networked(main(), seed=1)
@@ -175,7 +176,7 @@ def test_a_mute_socket_is_found_within_its_bound_and_a_second(seed: int) -> None
 
     async def main() -> Ears:
         async with connected(server, seed=seed, silent_s_max=bound_s) as ears:
-            await asyncio.sleep(speaking_s + bound_s + 1.5)
+            await after(speaking_s + bound_s + 1.5)
         return ears
 
     ears = run_networked(main(), seed=seed)
@@ -189,14 +190,14 @@ def test_a_quiet_but_healthy_socket_is_left_alone_for_an_hour() -> None:
 
     async def answers(socket: web.WebSocketResponse, _: web.Request) -> None:
         while True:
-            await asyncio.sleep(15.0)
+            await after(15.0)
             await socket.send_str("good pong")
 
     server = Server([answers])
 
     async def main() -> Ears:
         async with connected(server, silent_s_max=20.0, ping_s=15.0) as ears:
-            await asyncio.sleep(3_600)
+            await after(3_600)
         return ears
 
     ears = run_networked(main(), seed=2)
@@ -212,7 +213,7 @@ def test_attempts_are_at_most_one_a_second_and_further_and_further_apart() -> No
 
     async def main() -> None:
         async with connected(server, reconnect_s_max=8.0):
-            await asyncio.sleep(120)
+            await after(120)
 
     run_networked(main(), seed=3)
     gaps = [later - sooner for sooner, later in pairwise(server.opened_s)]
@@ -228,7 +229,7 @@ def test_a_connection_that_delivered_is_attempted_again_at_once() -> None:
 
     async def main() -> Ears:
         async with connected(server) as ears:
-            await asyncio.sleep(60)
+            await after(60)
         return ears
 
     ears = run_networked(main(), seed=4)
@@ -246,13 +247,13 @@ def test_strange_frames_are_told_and_end_nothing_but_a_flood_does() -> None:
         await socket.send_str("x" * 70_000)
         await socket.send_str("good again")
         await socket.send_str("x" * 300_000)
-        await asyncio.sleep(10)
+        await after(10)
 
     server = Server([strange, speaks(0.3)])
 
     async def main() -> Ears:
         async with connected(server, frame_bytes_max=65_536) as ears:
-            await asyncio.sleep(20)
+            await after(20)
         return ears
 
     ears = run_networked(main(), seed=5)
@@ -267,7 +268,7 @@ def test_what_is_useless_does_not_keep_a_socket_fresh() -> None:
 
     async def main() -> Ears:
         async with connected(server, silent_s_max=5.0) as ears:
-            await asyncio.sleep(7)
+            await after(7)
         return ears
 
     ears = run_networked(main(), seed=6)
@@ -295,10 +296,10 @@ def test_what_is_said_keeps_to_the_venues_five_messages_a_second() -> None:
         async with serving(app) as url:
             connection = Connection(Network(Connector), ConnectionTerms(url=f"{url}/ws", ping_s=2.0), Ears(), seed=1)
             running = asyncio.ensure_future(connection.run())
-            await asyncio.sleep(5)
+            await after(5)
             for number in range(20):
                 connection.say(str(number))
-            await asyncio.sleep(10)
+            await after(10)
             running.cancel()
             with suppress(asyncio.CancelledError):
                 await running
@@ -321,9 +322,9 @@ def test_a_connection_that_is_given_up_says_why_and_is_made_anew() -> None:
         async with serving(app) as url:
             connection = Connection(Network(Connector), ConnectionTerms(url=f"{url}/ws"), ears, seed=1)
             running = asyncio.ensure_future(connection.run())
-            await asyncio.sleep(5)
+            await after(5)
             connection.drop("one symbol is silent")
-            await asyncio.sleep(5)
+            await after(5)
             running.cancel()
             with suppress(asyncio.CancelledError):
                 await running
@@ -341,8 +342,8 @@ def test_a_cancelled_connection_leaves_nothing_behind() -> None:
     async def main() -> set[asyncio.Task[object]]:
         before = asyncio.all_tasks()
         async with connected(server):
-            await asyncio.sleep(3)
-        await asyncio.sleep(1)
+            await after(3)
+        await after(1)
         return asyncio.all_tasks() - before
 
     assert run_networked(main(), seed=8) == set()

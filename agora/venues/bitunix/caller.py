@@ -138,7 +138,6 @@ class Caller:
 
     def __init__(
         self,
-        base_url: str,
         network: Network,
         credentials: Credentials | None,
         *,
@@ -147,7 +146,7 @@ class Caller:
         settings: BitunixSettings,
     ) -> None:
         self.venue_clock = VenueClock()
-        self._base_url = base_url.rstrip("/")
+        self._base_url = settings.rest_url.rstrip("/")
         self._network = network
         self._credentials = credentials
         self._clock = clock
@@ -167,10 +166,9 @@ class Caller:
     async def read(self, call: Call) -> Any:
         """The data of a call that changes nothing, tried again within its time; raises as `once`."""
         within_s = self._settings.read_s_max
-        until_s = asyncio.get_running_loop().time() + within_s
 
         async def read() -> Any:
-            return await self._once(call, until_s=until_s)
+            return await self._once(call, turn_s=within_s)
 
         return await read_again(read, within_s=within_s, dice=self._dice)
 
@@ -183,33 +181,30 @@ class Caller:
         if call.raises_risk and clock.surely_ms > self._settings.clock_skew_s_max * 1_000:
             raise ClockSkew(f"the venue's clock is {clock.offset_ms} ms off")
         turn_s = self._settings.admission_s_max if call.raises_risk else self._settings.request_s_max
-        return await self._once(call, until_s=asyncio.get_running_loop().time() + turn_s + self._settings.request_s_max)
+        return await self._once(call, turn_s=turn_s)
 
-    async def _once(self, call: Call, *, until_s: float) -> Any:
+    async def _once(self, call: Call, *, turn_s: float) -> Any:
         if call.is_signed and self._credentials is None:
             raise StartFault("this call to the venue needs an account's key and secret")
-        answer_s = self._settings.request_s_max
-        loop = asyncio.get_running_loop()
         try:
-            # Reads may use what is left of their time; a change that has waited has its whole time for the answer.
-            async with asyncio.timeout_at(until_s - (0 if call.body is None else answer_s)):
+            async with asyncio.timeout(turn_s):
                 await self._buckets[call.limit].take(spare=call.spare)
                 await self._brake.take(is_cancel=call.is_cancel)
         except TimeoutError:
             raise NotSent("the limits of the venue left no room for it in time") from None
         try:
-            reply = await self._exchange(call, within_s=min(answer_s, until_s - loop.time()))
+            reply = await self._exchange(call)
         except RateLimited as fault:
             self._brake.press(fault.retry_after_s)
             raise
         return self._judge(reply)
 
-    async def _exchange(self, call: Call, *, within_s: float) -> Reply:
+    async def _exchange(self, call: Call) -> Reply:
         if self._session is None:
             self._session = self._network.session()
         request = self._request(call)
         sent_ms = self._clock.now_ns() // NS_PER_MS
-        reply = await exchange(self._session, request, within_s=within_s)
+        reply = await exchange(self._session, request, within_s=self._settings.request_s_max)
         self.venue_clock.note(reply.date, sent_ms=sent_ms, received_ms=self._clock.now_ns() // NS_PER_MS)
         return reply
 

@@ -65,11 +65,10 @@ _PAST_TRIGGERS = _Paged("/tpsl/get_history_orders", "orderList", account_wire.tp
 
 
 class BitunixClient:
-    """One account (or, without credentials, market data alone) at one address."""
+    """One account (or, without credentials, market data alone) at the address of the settings."""
 
     def __init__(
         self,
-        rest_url: str,
         network: Network,
         credentials: Credentials | None,
         *,
@@ -77,7 +76,7 @@ class BitunixClient:
         seed: int,
         settings: BitunixSettings,
     ) -> None:
-        self._caller = Caller(rest_url, network, credentials, clock=clock, seed=seed, settings=settings)
+        self._caller = Caller(network, credentials, clock=clock, seed=seed, settings=settings)
         self._clock = clock
         self._coin = settings.margin_coin
 

@@ -162,7 +162,7 @@ async def connected(
     clock = VirtualClock()
     settings = settings_of(address, **changes)
     network, credentials = Network(Connector), Credentials("key", "secret")
-    client = BitunixClient(address, network, credentials, clock=clock, seed=1, settings=settings)
+    client = BitunixClient(network, credentials, clock=clock, seed=1, settings=settings)
     socket = PrivateSocket(settings.private_ws, network, credentials, 1)
     lines = Lines(client=client, private=socket, feed=QuietFeed(clock))
     venue = BitunixVenue(lines, state or State(), instruments={"BTCUSDT": INSTRUMENT}, settings=settings, clock=clock)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from agora.domain.events import Event
@@ -216,7 +217,8 @@ async def joined(end: MarketEnd, wanted: FeedWants, settings: BitunixSettings) -
     """A feed on a venue, not opened yet; everything is closed afterwards."""
     network = Network(Connector)
     async with serving(end.app()) as url:
-        client = BitunixClient(url, network, None, clock=end.clock, seed=1, settings=settings)
+        settings = msgspec.structs.replace(settings, rest_url=url)
+        client = BitunixClient(network, None, clock=end.clock, seed=1, settings=settings)
         public = market_socket(url.replace("http", "ws") + "/public/", network, settings, seed=1)
         feed = BitunixFeed(wanted, client=client, public=public, settings=settings, clock=end.clock)
         try:

@@ -24,6 +24,7 @@ from agora.venues.bitunix.signing import query_text, sign_rest
 from agora.venues.rest import AuthRefused, InDoubt, Network, NotSent, RateLimited, Refused
 from tests.simulation.loop import VirtualClock
 from tests.simulation.network import Connector, run_networked, serving
+from tests.venues.virtual import after
 
 START_NS = 1_800_000_000 * NS_PER_S
 KEY = Credentials("test-key", "test-secret")
@@ -58,9 +59,8 @@ async def client_of(venue: Venue, **settings: Any) -> AsyncIterator[BitunixClien
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", venue.handle)
     async with serving(app) as url:
-        client = BitunixClient(
-            url, Network(Connector), KEY, clock=VirtualClock(), seed=1, settings=BitunixSettings(**settings)
-        )
+        facts = BitunixSettings(rest_url=url, **settings)
+        client = BitunixClient(Network(Connector), KEY, clock=VirtualClock(), seed=1, settings=facts)
         try:
             yield client
         finally:
@@ -129,7 +129,7 @@ def test_nonces_of_two_clients_with_one_seed_differ() -> None:
             async with client_of(venue) as client:
                 await client.place(ORDER)
                 await client.place(ORDER)
-            await asyncio.sleep(1)
+            await after(1)
 
     run_networked(twice(), seed=1, start_ns=START_NS)
     assert len({headers["nonce"] for *_, headers in venue.seen}) == 4
@@ -174,7 +174,7 @@ def test_silence_is_doubt_after_its_time() -> None:
     """An order without an answer."""
 
     async def never(_: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(10**6)
+        await after(10**6)
         return web.Response()
 
     async def main() -> float:
@@ -182,8 +182,8 @@ def test_silence_is_doubt_after_its_time() -> None:
         app.router.add_post("/{path:.*}", never)
         loop = asyncio.get_running_loop()
         async with serving(app) as url:
-            settings = BitunixSettings(request_s_max=2.0)
-            client = BitunixClient(url, Network(Connector), KEY, clock=VirtualClock(), seed=1, settings=settings)
+            settings = BitunixSettings(rest_url=url, request_s_max=2.0)
+            client = BitunixClient(Network(Connector), KEY, clock=VirtualClock(), seed=1, settings=settings)
             with pytest.raises(InDoubt):
                 await client.place(ORDER)
             await client.close()
@@ -294,9 +294,9 @@ def test_calls_of_an_account_share_their_limit_and_cancels_pass_them() -> None:
 
     async def busy(client: BitunixClient) -> None:
         reads = [asyncio.ensure_future(client.pending_orders()) for _ in range(30)]
-        await asyncio.sleep(0.5)
+        await after(0.5)
         orders = [asyncio.ensure_future(client.place(ORDER)) for _ in range(4)]
-        await asyncio.sleep(0.01)
+        await after(0.01)
         await client.cancel_all()
         await asyncio.gather(*orders, *reads)
         await asyncio.gather(*(client.cancel_several("BTCUSDT", [("1", "")]) for _ in range(12)))
@@ -349,16 +349,15 @@ def test_a_read_ends_in_its_time_even_when_the_venue_is_mute() -> None:
     """Tries, pauses and waits together."""
 
     async def never(_: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(10**6)
+        await after(10**6)
         return web.Response()
 
     async def main() -> float:
         app = web.Application()
         app.router.add_get("/{path:.*}", never)
         async with serving(app) as url:
-            client = BitunixClient(
-                url, Network(Connector), KEY, clock=VirtualClock(), seed=1, settings=BitunixSettings(read_s_max=7.0)
-            )
+            settings = BitunixSettings(rest_url=url, read_s_max=7.0)
+            client = BitunixClient(Network(Connector), KEY, clock=VirtualClock(), seed=1, settings=settings)
             with pytest.raises(InDoubt):
                 await client.positions()
             await client.close()
@@ -402,11 +401,11 @@ def test_cancels_pass_a_storm_that_holds_everything_else() -> None:
                 try:
                     await call()
                 except (RateLimited, NotSent):
-                    await asyncio.sleep(0.01)
+                    await after(0.01)
 
         calls = [lambda: client.place(ORDER), lambda: client.cancel("BTCUSDT", order_id="1")]
         tasks = [asyncio.ensure_future(insist(call)) for call in calls]
-        await asyncio.sleep(30)
+        await after(30)
         for task in tasks:
             task.cancel()
 
@@ -423,7 +422,7 @@ def test_the_venues_clock_is_found_and_signed_with() -> None:
     async def work(client: BitunixClient) -> int:
         for _ in range(12):
             await client.place(REDUCING)
-            await asyncio.sleep(0.37)
+            await after(0.37)
         return client.clock_offset_ms
 
     offset_ms = run(work, venue)
