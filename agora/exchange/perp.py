@@ -125,11 +125,11 @@ class PerpExchange:
         tell_balances(self._state)
         return order
 
-    def cancel(self, account: int, order_id: int) -> PerpReason:
-        """Cancel an order of one's own."""
-        reason = self._orders.cancel(self._state.account(account), order_id)
+    def cancel(self, account: int, order_id: int, *, reason: PerpReason = PerpReason.REQUESTED) -> PerpReason:
+        """Cancel an order of one's own; with another reason the system does it."""
+        refusal = self._orders.cancel(self._state.account(account), order_id, reason)
         tell_balances(self._state)
-        return reason
+        return refusal
 
     def cancel_all(
         self, account: int, symbol: str | None = None, *, reason: PerpReason = PerpReason.REQUESTED

@@ -252,7 +252,7 @@ class Sockets:
             return
         handlers = {"ping": self._on_ping, "login": self._on_login, "subscribe": self._on_subscribe,
                     "unsubscribe": self._on_unsubscribe}  # fmt: skip
-        handler = handlers.get(said.get("op")) if isinstance(said, dict) else None
+        handler = handlers.get(str(said.get("op"))) if isinstance(said, dict) else None
         if handler is not None:
             handler(client, said)
 

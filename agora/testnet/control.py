@@ -23,13 +23,17 @@ SHUTDOWN_S = 0.2
 
 
 class RequestSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """A request as the server saw it. `is_key_valid` None: nothing was asked for. No secret is kept."""
+    """A request as the server saw it. `is_key_valid` None: nothing was asked for. No secret is kept.
+
+    `code`: what the answer says in its body, of venues that answer so.
+    """
 
     ts_ns: int
     path: str
     is_key_valid: bool | None
     status: int  # 0: no answer was given
     faults: tuple[str, ...] = ()
+    code: int | None = None
 
 
 class RequestLog:
