@@ -123,7 +123,6 @@ class WireOrder:
         self._is_cancel_wanted = False
         self._next_cancel_ns = 0
         self._is_expiring = False
-        self._is_counted = True
         self._amend: tuple[int, int] | None = None
         self._is_amend_asked = False
         self._amend_looks = 0
@@ -138,7 +137,8 @@ class WireOrder:
         """Go on with an order of an earlier life of the run: in doubt unless the venue has told its own id."""
         self.venue_id = venue_id
         self.sent_ns = sent_ns
-        self._is_counted = False
+        # Trades of an earlier life were not read in this one: the first look that lacks some asks by the order.
+        self._short_looks = SHORT_LOOKS_MAX - 1
         self.stage = Stage.WORKING if venue_id else Stage.DOUBT
         if venue_id:
             self._trades.bind(venue_id, self)
@@ -219,7 +219,13 @@ class WireOrder:
             if self._line.now_ns + int(wait_s * NS_PER_S) >= until_ns:
                 self._refuse(f"not sent: {reason}")
                 return
-            await self._bell.wait(wait_s)
+            await self._pause(wait_s)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before the next request, whatever is hinted meanwhile; a cancel ends the wait."""
+        until_ns = self._line.now_ns + int(seconds * NS_PER_S)
+        while not self._is_cancel_wanted and (left_ns := until_ns - self._line.now_ns) > 0:
+            await self._bell.wait(left_ns / NS_PER_S)
 
     async def _try(self) -> tuple[str, float]:
         """One request. Where it surely did not arrive: why, and the seconds to wait; else the stage has changed."""
@@ -412,7 +418,6 @@ class WireOrder:
     async def _look(self) -> bool:
         """Whether all is known and nothing more is to be expected without a hint."""
         try:
-            await self._count_once()
             row = await self._line.ask(self._line.client.order_detail(order_id=self.venue_id))
             await self._trades.sweep()
             if row is None:
@@ -427,12 +432,6 @@ class WireOrder:
             return False
         self._finish(End.CANCELLED, "gone from the venue")
         return True
-
-    async def _count_once(self) -> None:
-        """Trades of an earlier life of the run are counted before the first look."""
-        if not self._is_counted:
-            await self._trades.read_order(self.terms.symbol, self.venue_id)
-            self._is_counted = True
 
     async def _judge(self, row: OrderRow) -> bool:
         """What an order's row says, once the trades it speaks of are known. A row older than them says nothing."""

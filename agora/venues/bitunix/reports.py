@@ -108,12 +108,9 @@ class PlainOrder(Reported):
         self.wire = WireOrder(line, trades, self, wire_id=order.client_id, terms=terms_of(order))
         trades.register(order.client_id, self.wire)
 
-    def attach_stop(self, trigger_ticks: int) -> bool:
-        """Let a stop travel with it; False when it has left already."""
-        if self.wire.stage is not Stage.POSTING or self.wire.sent_ns:
-            return False
+    def attach_stop(self, trigger_ticks: int) -> None:
+        """Let a stop travel with it, if it has not left yet; a stop that comes later is placed when it fills."""
         self.wire.terms = msgspec.structs.replace(self.wire.terms, stop_ticks=trigger_ticks)
-        return True
 
     def start(self) -> None:
         """Begin; from now on everything happens in the background."""

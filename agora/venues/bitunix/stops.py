@@ -59,9 +59,6 @@ class StopLeg(Leg):
             return None
         if self._line.lots(row.symbol, row.qty) > self._bracket.open_lots:
             return None
-        live = {each.tpsl_id for each in await self._rows()}
-        if self._row_ids and self._row_ids <= live:
-            return None
         fired = [each for each in await self._history() if each.status == "FILLED" and self._is_mine(each)]
         fired = [each for each in fired if each.tpsl_id not in self._spent]
         if not fired:

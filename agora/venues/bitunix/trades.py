@@ -159,15 +159,13 @@ class Trades:
         return taker
 
     def _may_come(self, venue_id: str) -> bool:
-        """Whether an order that was not found may yet be: until enough looks, spaced apart, have not found it."""
+        """Whether an order that was not found may yet be: until enough reads in the grace time have not found it."""
         settings = self._line.settings
-        count, last_ns = self._misses.pop(venue_id, (0, 0))
         now_ns = self._line.now_ns
-        if now_ns - last_ns >= int(settings.look_s_min * NS_PER_S):
-            count, last_ns = count + 1, now_ns
-        if count >= settings.not_found_reads_min:
+        count, first_ns = self._misses.pop(venue_id, (0, now_ns))
+        if count >= settings.not_found_reads_min and now_ns - first_ns >= int(settings.not_found_grace_s * NS_PER_S):
             return False
-        self._misses[venue_id] = (count, last_ns)
+        self._misses[venue_id] = (count + 1, first_ns)
         return True
 
     def _tell_foreign(self, row: TradeRow) -> None:

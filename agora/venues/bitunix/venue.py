@@ -111,7 +111,9 @@ class BitunixVenue:
         self._question = Bell()
         self._asked_ns = 0
         self._hints = Bell()
-        self._pushed: dict[str, tuple[str, str]] = {}
+        self._is_read_due = False
+        self._told_at_hint = 0
+        self._pushed: dict[str, PositionPush] = {}
 
     @property
     def queue_depth(self) -> int:
@@ -310,12 +312,12 @@ class BitunixVenue:
             if taker is not None:
                 taker.learn(push.order_id)
             else:
-                self._hints.ring()
+                self._read_soon(is_sure=True)
         elif isinstance(push, PositionPush):
-            now = (str(push.qty), str(push.funding))
-            if self._pushed.get(push.symbol) != now:
-                self._pushed[push.symbol] = now
-                self._hints.ring()
+            before = self._pushed.get(push.symbol)
+            self._pushed[push.symbol] = push
+            if before is None or (before.qty, before.funding) != (push.qty, push.funding):
+                self._read_soon(is_sure=before is None or before.funding != push.funding)
         else:
             for bracket in self._brackets.values():
                 bracket.ring()
@@ -326,6 +328,12 @@ class BitunixVenue:
             for wire in order.wires():
                 wire.hint()
             order.hint()
+        self._read_soon(is_sure=True)
+
+    def _read_soon(self, *, is_sure: bool) -> None:
+        """Trades and positions are to be read; where it is not sure, unless an order of ours explains it meanwhile."""
+        self._is_read_due = self._is_read_due or is_sure
+        self._told_at_hint = self._trades.told
         self._hints.ring()
 
     async def _heed_hints(self) -> None:
@@ -334,11 +342,15 @@ class BitunixVenue:
             await self._hints.wait(None)
             for pause in self._line.pauses():
                 await asyncio.sleep(pause)  # Also gathers the hints that come together.
+                if not self._is_read_due and self._trades.told != self._told_at_hint:
+                    break
+                self._is_read_due = True
                 try:
                     await self._trades.sweep()
                     await self._account.read_positions()
                 except FAULTS:
                     continue
+                self._is_read_due = False
                 break
 
     # What is held.

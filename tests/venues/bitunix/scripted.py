@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -45,6 +45,8 @@ class ScriptedVenue:
     closed_positions: list[dict[str, Any]] = field(default_factory=list)
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     mishaps: dict[str, deque[Mishap]] = field(default_factory=dict)
+    # What happens just before the next request of that name is answered.
+    before: dict[str, Callable[[], Awaitable[Any]]] = field(default_factory=dict)
     cash: Decimal = Decimal(10_000)
     position: Decimal = Decimal(0)
     cost: Decimal = Decimal(0)
@@ -54,12 +56,17 @@ class ScriptedVenue:
     # Pushes are lost while this is set; reads of an order do not show it while it is among the hidden.
     is_mute: bool = False
     hidden: set[str] = field(default_factory=set)
+    hidden_orders: set[str] = field(default_factory=set)
     hidden_trades: set[str] = field(default_factory=set)
+    # Orders that are not changed, whatever is answered.
+    frozen: set[str] = field(default_factory=set)
     # Stops that travel with an entry are forgotten.
     drops_stops: bool = False
     refuses_login: bool = False
+    ignores_login: bool = False
     refuses_keys: bool = False
     sockets: list[web.WebSocketResponse] = field(default_factory=list)
+    greeted: int = 0
     _next_id: int = 1_000_000
 
     # The test's handles.
@@ -297,6 +304,8 @@ class ScriptedVenue:
         call = request.path.removeprefix(API)
         body = await request.json() if request.method == "POST" else dict(request.query)
         self.requests.append((call, body))
+        if call in self.before:
+            await self.before.pop(call)()
         waiting = self.mishaps.get(call)
         mishap = waiting.popleft() if waiting else None
         if self.refuses_keys and not call.startswith("market"):
@@ -321,7 +330,7 @@ class ScriptedVenue:
 
     def _found(self, body: dict[str, Any]) -> dict[str, Any] | None:
         for row in self.orders.values():
-            if row["clientId"] in self.hidden and row["clientId"]:
+            if (row["clientId"] in self.hidden and row["clientId"]) or row["orderId"] in self.hidden_orders:
                 continue
             if body.get("orderId") == row["orderId"] or (
                 not body.get("orderId") and body.get("clientId") == row["clientId"]
@@ -344,7 +353,8 @@ class ScriptedVenue:
         row = self._found(body)
         if row is None or row["status"] in ENDED:
             return NOT_FOUND, None
-        row["price"], row["qty"] = body["price"], body["qty"]
+        if row["orderId"] not in self.frozen:
+            row["price"], row["qty"] = body["price"], body["qty"]
         return 0, {"orderId": row["orderId"], "clientId": row["clientId"]}
 
     def _do_trade_get_order_detail(self, body: dict[str, Any]) -> tuple[int, Any]:
@@ -444,10 +454,11 @@ class ScriptedVenue:
         socket = web.WebSocketResponse(autoping=False)
         await socket.prepare(request)
         await socket.send_json({"op": "connect", "data": {"result": True}})
+        self.greeted += 1
         try:
             async for message in socket:
                 frame = json.loads(message.data)
-                if frame["op"] == "login":
+                if frame["op"] == "login" and not self.ignores_login:
                     await socket.send_json({"op": "login", "data": {"result": not self.refuses_login}})
                     if not self.refuses_login:
                         self.sockets.append(socket)

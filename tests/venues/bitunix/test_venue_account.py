@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from itertools import pairwise
-from typing import Any
 
 import pytest
 
@@ -22,12 +20,11 @@ from agora.domain.events import (
     UserLost,
 )
 from agora.domain.numbers import MONEY_SCALE, NS_PER_MS, NS_PER_S
-from agora.domain.orders import OrderStatus, Purpose
-from agora.engine.state import State
+from agora.domain.orders import Purpose, Side
 from tests.simulation.loop import VirtualClock
 from tests.simulation.network import run_networked, serving
 from tests.venues.bitunix.live import START_NS, Bench, connected, play
-from tests.venues.bitunix.scripted import Mishap, ScriptedVenue, scripted
+from tests.venues.bitunix.scripted import Mishap, scripted
 
 PENDING = "trade/get_pending_orders"
 
@@ -166,6 +163,10 @@ def test_the_private_stream_tells_that_it_lives_and_that_it_is_lost() -> None:
     async def scene(bench: Bench) -> None:
         connected_event = await bench.until(UserConnected)
         assert connected_event.keepalive_s == 15
+        row = await bench.accepted(bench.send())
+        for _ in range(20):
+            await bench.server.push_order(row)
+            await bench.rest(0.1)
         await bench.rest(60)
         times = [event.ts_ns for event in bench.told(UserAlive)]
         assert len(times) >= 3
@@ -198,9 +199,45 @@ def test_a_login_that_is_refused_again_and_again_means_revoked_keys() -> None:
     async def scene(bench: Bench) -> None:
         bench.server.refuses_login = True
         await bench.server.disconnect()
+        begun_ns = bench.clock.now_ns()
         while not any(event.reason.startswith("auth") for event in bench.told(UserLost)):
             await bench.rest(1)
-        assert len(bench.told(UserLost)) <= 8
+        assert bench.clock.now_ns() - begun_ns < 15 * NS_PER_S
+        assert len(bench.told(UserLost)) <= 3
+
+    play(scene)
+
+
+def test_a_login_that_is_never_answered_is_no_connection() -> None:
+    """The socket answers pings and lets nobody in: it is given up."""
+
+    async def scene(bench: Bench) -> None:
+        await bench.until(UserConnected)
+        bench.server.ignores_login = True
+        await bench.server.disconnect()
+        await bench.until(UserLost)
+        attempts = bench.server.greeted
+        await bench.rest(60)
+        assert len(bench.told(UserConnected)) == 1
+        assert bench.server.greeted >= attempts + 2
+        bench.server.ignores_login = False
+        await bench.until(UserConnected, count=2)
+
+    play(scene)
+
+
+def test_keys_that_are_refused_now_and_then_are_not_revoked() -> None:
+    """A good answer in between starts the count anew."""
+
+    async def scene(bench: Bench) -> None:
+        await bench.until(UserConnected)
+        for _ in range(3):
+            bench.server.go_wrong("trade/place_order", *[Mishap("refuse", is_done=False, code=10007)] * 2)
+            for _ in range(3):
+                bench.send()
+                await bench.rest(1)
+        assert len(bench.told(OrderRejected)) == 6
+        assert not bench.told(UserLost)
 
     play(scene)
 
@@ -258,128 +295,6 @@ def test_a_start_without_a_venue_fails_within_its_bound() -> None:
     run_networked(main(), seed=1, start_ns=START_NS)
 
 
-# After a restart.
-
-
-def _twice(
-    before: Callable[[Bench], Coroutine[Any, Any, State]],
-    after: Callable[[Bench, ScriptedVenue], Coroutine[Any, Any, None]],
-) -> None:
-    """One life of a run, and a second that takes up what the first has left."""
-
-    async def main() -> None:
-        clock = VirtualClock()
-        async with scripted(serving, lambda: clock.now_ns() // NS_PER_MS) as (server, address):
-            async with connected(server, address) as bench:
-                state = await before(bench)
-            async with connected(server, address, state=state) as bench:
-                await after(bench, server)
-
-    run_networked(main(), seed=1, start_ns=START_NS)
-
-
-def _state(bench: Bench, **facts: Any) -> State:
-    return State(started_ts_ns=START_NS, now_ns=bench.clock.now_ns(), **facts)
-
-
-@pytest.mark.requirement("B5")
-def test_fills_of_an_outage_are_told_after_the_restart_and_known_ones_are_not_needed() -> None:
-    """One fill was recorded, one happened while nobody listened."""
-
-    async def before(bench: Bench) -> State:
-        order = bench.send()
-        row = await bench.accepted(order)
-        trade = await bench.server.fill(row, "0.0040", "60000")
-        await bench.until(OrderFilled)
-        order.venue_id, order.filled_lots, order.status = row["orderId"], 40, OrderStatus.PARTIALLY_FILLED
-        state = _state(bench, working={order.client_id: order}, fill_ids=[trade["tradeId"]])
-        bench.server.is_mute = True
-        await bench.server.fill(row, "0.0030", "60010")
-        return state
-
-    async def after(bench: Bench, server: ScriptedVenue) -> None:
-        answer = await bench.venue.account()
-        missed = [event for event in await bench.venue.missed() if isinstance(event, OrderFilled)]
-        assert [(event.fill_size_lots, event.fill_price_ticks) for event in missed] == [(30, 600_100)]
-        assert answer.positions == {"BTCUSDT": 70}
-        assert answer.open_client_ids == ("r1-0000001",)
-        assert await bench.venue.missed() == []
-        await server.fill(server.of_client("r1-0000001"), "0.0030", "60000")
-        server.is_mute = False
-        await server.push_order(server.of_client("r1-0000001"))
-        await bench.until(OrderFilled)
-
-    _twice(before, after)
-
-
-@pytest.mark.requirement("B5")
-@pytest.mark.parametrize("status", [OrderStatus.PLANNED, OrderStatus.SENT, OrderStatus.UNKNOWN])
-def test_an_order_whose_answer_a_crash_took_is_looked_up_by_its_id(status: OrderStatus) -> None:
-    """It is at the venue: found, accepted, not sent again."""
-
-    async def before(bench: Bench) -> State:
-        order = bench.send()
-        await bench.accepted(order)
-        order.status = status
-        return _state(bench, working={order.client_id: order})
-
-    async def after(bench: Bench, server: ScriptedVenue) -> None:
-        answer = await bench.venue.account()
-        assert answer.open_client_ids == ("r1-0000001",)
-        assert [type(event) for event in await bench.venue.missed()] == [OrderAccepted]
-        assert server.count("trade/place_order") == 1
-
-    _twice(before, after)
-
-
-@pytest.mark.requirement("B5")
-def test_an_order_that_a_crash_kept_back_stays_in_doubt_for_its_grace_time() -> None:
-    """Not found at once is no answer; after the grace time it is."""
-
-    async def before(bench: Bench) -> State:
-        order = bench.order(status=OrderStatus.PLANNED)
-        return _state(bench, working={order.client_id: order})
-
-    async def after(bench: Bench, server: ScriptedVenue) -> None:
-        begun_ns = bench.clock.now_ns()
-        answer = await bench.venue.account()
-        assert answer.open_client_ids == ("r1-0000001",)
-        rejected = await bench.until(OrderRejected)
-        assert rejected.ts_ns - begun_ns >= 20 * NS_PER_S
-        assert server.count("trade/place_order") == 0
-
-    _twice(before, after)
-
-
-@pytest.mark.requirement("B5")
-def test_legs_go_on_after_a_restart() -> None:
-    """The target at the venue and the trigger there are taken up; the stop then closes both."""
-
-    async def before(bench: Bench) -> State:
-        entry, stop, target = bench.send_bracket(stop_ticks=599_000, target_ticks=602_000)
-        row = await bench.accepted(entry)
-        trade = await bench.server.fill(row, "0.0100", "60000")
-        await bench.rest(3)
-        entry.status, entry.filled_lots, entry.venue_id = OrderStatus.FILLED, 100, row["orderId"]
-        stop.status = target.status = OrderStatus.ACCEPTED
-        target.venue_id = bench.server.of_client(target.client_id)["orderId"]
-        working = {order.client_id: order for order in (stop, target)}
-        return _state(bench, working=working, closed=[entry], fill_ids=[trade["tradeId"]])
-
-    async def after(bench: Bench, server: ScriptedVenue) -> None:
-        answer = await bench.venue.account()
-        assert set(answer.open_client_ids) == {"r1-0000002", "r1-0000003"}
-        assert len(server.tpsl) == 1
-        await bench.rest(5)
-        assert server.count("trade/place_order") == 2
-        await server.trigger(next(iter(server.tpsl)), "59890")
-        cancelled = await bench.until(OrderCancelled, seconds=40)
-        assert cancelled.client_id == "r1-0000003"
-        assert bench.told(OrderFilled, "r1-0000002")
-
-    _twice(before, after)
-
-
 def test_a_trade_in_a_symbol_that_is_not_traded_here_is_an_error_and_not_a_fill() -> None:
     """It cannot be booked; the cash will differ, and that ends the run."""
 
@@ -388,6 +303,74 @@ def test_a_trade_in_a_symbol_that_is_not_traded_here_is_an_error_and_not_a_fill(
         row = bench.server._order({"symbol": "ETHUSDT", "side": "BUY", "qty": "1", "orderType": "MARKET"})
         await bench.server.fill(row, "1", "3000")
         await bench.until(ErrorSeen)
+        for _ in range(3):
+            await _asked(bench)
+        assert len(bench.told(ErrorSeen)) == 1
         assert not bench.told(OrderFilled)
 
     play(scene)
+
+
+def test_a_trade_that_is_listed_late_is_found_behind_a_newer_one() -> None:
+    """Reads begin a little before the newest known trade."""
+
+    async def scene(bench: Bench) -> None:
+        await bench.rest(2)
+        bench.server.is_mute = True
+        order = await bench.server.foreign("BUY", "0.0040", "60000")
+        bench.server.hidden_trades.add(bench.server.trades[-1]["tradeId"])
+        await bench.rest(3)
+        bench.server.is_mute = False
+        other = await bench.accepted(bench.send())
+        await bench.server.fill(other, "0.0100", "60000")
+        await bench.until(OrderFilled)
+        bench.server.hidden_trades.clear()
+        answer = await _asked(bench)
+        assert answer.positions == {"BTCUSDT": 140}
+        assert [event.fill_size_lots for event in bench.told(OrderFilled, f"foreign-{order['orderId']}")] == [40]
+
+    play(scene)
+
+
+@pytest.mark.requirement("P2.2")
+def test_a_fill_between_the_reads_of_an_account_is_part_of_it() -> None:
+    """Cash and positions are of one moment: the reading is made again."""
+
+    async def scene(bench: Bench) -> None:
+        async def fill() -> None:
+            await bench.server.foreign("BUY", "0.0100", "60000")
+
+        async def fill_at_the_next_look() -> None:
+            bench.server.before["position/get_pending_positions"] = fill
+
+        await bench.rest(2)
+        bench.server.is_mute = True
+        bench.server.before["account"] = fill_at_the_next_look
+        answer = await _asked(bench)
+        assert answer.positions == {"BTCUSDT": 100}
+        assert answer.cash_units == 10_000 * MONEY_SCALE - bench.told(OrderFilled)[0].fee_units
+
+    play(scene)
+
+
+@pytest.mark.requirement("H2.3")
+def test_funding_from_before_the_run_is_not_the_runs() -> None:
+    """A position that was open with a sum, and one that was closed: neither was ours."""
+
+    async def main() -> None:
+        clock = VirtualClock()
+        async with scripted(serving, lambda: clock.now_ns() // NS_PER_MS) as (server, address):
+            await server.foreign("BUY", "0.0100", "60000")
+            await server.settle_funding("-0.10")
+            await server.foreign("SELL", "0.0100", "60000")
+            await server.foreign("BUY", "0.0200", "60000")
+            await server.settle_funding("-0.20")
+            await clock.sleep_until(clock.now_ns() + 60 * NS_PER_S)
+            async with connected(server, address) as bench:
+                await server.settle_funding("-0.05")
+                row = await bench.accepted(bench.send(side=Side.SELL, size_lots=200))
+                await server.fill(row, "0.0200", "60000")
+                await _asked(bench)
+                assert [event.amount_units for event in bench.told(Funding)] == [-5_000_000]
+
+    run_networked(main(), seed=1, start_ns=START_NS)

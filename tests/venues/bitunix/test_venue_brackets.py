@@ -151,6 +151,8 @@ def test_a_stop_follows_and_is_told_when_it_stands_there() -> None:
         amended = await bench.until(OrderAmended)
         assert (amended.client_id, amended.trigger_ticks) == (stop.client_id, STOP + 500)
         assert next(iter(bench.server.tpsl.values()))["slPrice"] == "59950.0"
+        await bench.rest(30)
+        assert len(bench.told(OrderAmended)) == 1
 
     play(scene)
 
@@ -226,5 +228,85 @@ def test_a_target_that_filled_before_the_entry_was_done_is_placed_again() -> Non
         await bench.until(OrderCancelled, seconds=30)
         assert [event.fill_size_lots for event in bench.told(OrderFilled, target.client_id)] == [40, 60]
         assert all(event.client_id.startswith(TAG) for event in bench.told(OrderFilled))
+
+    play(scene)
+
+
+def test_a_target_that_the_venue_refuses_again_and_again_is_given_up() -> None:
+    """The stop still protects; the run hears that there is no target."""
+
+    async def scene(bench: Bench) -> None:
+        entry, stop, target = bench.send_bracket(stop_ticks=STOP, target_ticks=TARGET)
+        row = await bench.accepted(entry)
+        bench.server.go_wrong(PLACE, *[Mishap("refuse", is_done=False, code=30014)] * 50)
+        await bench.server.fill(row, "0.0100", "60000")
+        cancelled = await bench.until(OrderCancelled, seconds=30)
+        assert cancelled.client_id == target.client_id
+        assert bench.server.count(PLACE) == 4
+        assert not bench.told(OrderCancelled, stop.client_id)
+
+    play(scene)
+
+
+def test_a_stop_that_is_withdrawn_before_the_venue_has_made_it_is_withdrawn_after() -> None:
+    """Cancelled at once after the fill: a trigger that appears a moment later may not stay."""
+
+    async def scene(bench: Bench) -> None:
+        bench.server.drops_stops = True
+        entry, stop = bench.send_bracket(stop_ticks=STOP)
+        row = await bench.accepted(entry)
+        await bench.server.fill(row, "0.0100", "60000")
+        await bench.until(OrderFilled)
+        bench.change(stop)
+        await bench.rest(0.3)
+        bench.server._stop("BTCUSDT", "59900.0", "0.0100")
+        await bench.until(OrderCancelled, seconds=20)
+        assert [row["status"] for row in bench.server.tpsl.values()] == ["CANCELED"]
+
+    play(scene)
+
+
+def test_a_hand_that_opens_is_no_child_of_a_stop_that_has_fired() -> None:
+    """Only an order that reduces can be a stop's."""
+
+    async def scene(bench: Bench) -> None:
+        _, stop, _ = await _filled(bench)
+        next(iter(bench.server.tpsl.values()))["status"] = "FILLED"
+        await bench.server.foreign("SELL", "0.0010", "60000")
+        filled = await bench.until(OrderFilled, count=2)
+        assert filled.purpose == "foreign"
+        assert not bench.told(OrderFilled, stop.client_id)
+
+    play(scene)
+
+
+def test_a_liquidation_after_a_stop_has_fired_is_no_part_of_the_stop() -> None:
+    """One trigger makes one child: what the venue closes after it is its own doing."""
+
+    async def scene(bench: Bench) -> None:
+        _, stop, _ = await _filled(bench)
+        tpsl_id = next(iter(bench.server.tpsl))
+        bench.server.tpsl[tpsl_id]["slQty"] = "0.0040"
+        await bench.server.trigger(tpsl_id, "59899.5")
+        await bench.until(OrderFilled, count=2)
+        await bench.server.foreign("SELL", "0.0060", "59000", reduce_only=True)
+        liquidated = await bench.until(OrderFilled, count=3)
+        assert liquidated.purpose == "liquidation"
+        assert [event.fill_size_lots for event in bench.told(OrderFilled, stop.client_id)] == [40]
+
+    play(scene)
+
+
+def test_what_a_fired_stop_left_open_is_protected_again() -> None:
+    """Its child could sell only a part: the rest gets a trigger of its own."""
+
+    async def scene(bench: Bench) -> None:
+        await _filled(bench)
+        tpsl_id = next(iter(bench.server.tpsl))
+        bench.server.tpsl[tpsl_id]["slQty"] = "0.0040"
+        await bench.server.trigger(tpsl_id, "59899.5")
+        await bench.rest(10)
+        waiting = [row for row in bench.server.tpsl.values() if row["status"] == "NEW"]
+        assert [(row["slPrice"], row["slQty"]) for row in waiting] == [("59900.0", "0.0060")]
 
     play(scene)

@@ -250,6 +250,7 @@ def test_a_market_order_is_followed_to_its_end_with_or_without_pushes(is_mute: b
         bench.server.is_mute = is_mute
         order = bench.send(type=OrderType.MARKET, time_in_force=TimeInForce.IOC, price_ticks=0)
         row = await bench.accepted(order)
+        await bench.rest(2)
         await bench.server.fill(row, "0.0070", "60000")
         await bench.server.end(row)
         cancelled = await bench.until(OrderCancelled, seconds=5)
@@ -428,5 +429,59 @@ def test_a_post_only_order_that_would_cross_ends_by_the_venues_word() -> None:
         assert row["effect"] == "POST_ONLY"
         await bench.server.end(row)
         await bench.until(OrderCancelled)
+
+    play(scene)
+
+
+def test_an_order_that_is_cancelled_before_it_could_leave_never_leaves() -> None:
+    """It waits for the venue's limits; the cancel is quicker."""
+
+    async def scene(bench: Bench) -> None:
+        bench.server.go_wrong(PLACE, *[Mishap("limit", is_done=False)] * 5)
+        order = bench.send(reduce_only=True)
+        await bench.rest(0.5)
+        bench.change(order)
+        rejected = await bench.until(OrderRejected, seconds=3)
+        assert "before it was sent" in rejected.reason
+        assert bench.server.count(PLACE) == 1
+        assert not bench.server.orders
+
+    play(scene)
+
+
+def test_an_amendment_that_was_answered_and_not_made_is_refused() -> None:
+    """The answer said success; the row never showed it."""
+
+    async def scene(bench: Bench) -> None:
+        order = bench.send()
+        row = await bench.accepted(order)
+        bench.server.frozen.add(row["orderId"])
+        bench.change(order, (PRICE - 50, 0))
+        await bench.until(OrderAmendRejected, seconds=15)
+        assert not bench.told(OrderAmended)
+
+    play(scene)
+
+
+def test_a_trade_whose_order_is_not_visible_yet_waits_for_it() -> None:
+    """The push is quicker than the answer, and the order cannot be read: it is ours all the same."""
+
+    async def scene(bench: Bench) -> None:
+        bench.server.go_wrong(PLACE, Mishap("silence", is_done=True))
+        order = bench.order()
+        bench.server.hidden.add(order.client_id)
+        bench.venue.send(order, bench.clock.now_ns())
+        await bench.rest(0.2)
+        row = bench.server.of_client(order.client_id)
+        row["clientId"] = ""
+        bench.server.hidden_orders.add(row["orderId"])
+        await bench.server.fill(row, "0.0100", "60000")
+        await bench.rest(10)
+        assert not bench.told(OrderFilled)
+        row["clientId"] = order.client_id
+        bench.server.hidden.clear()
+        bench.server.hidden_orders.clear()
+        filled = await bench.until(OrderFilled, seconds=10)
+        assert filled.client_id == order.client_id
 
     play(scene)
