@@ -7,6 +7,9 @@ import msgspec
 from agora.domain.instruments import Instrument
 from agora.domain.orders import Side, TimeInForce
 from agora.exchange.market_engine import MarketEngine
+from agora.exchange.perp import PerpExchange
+from agora.exchange.perp_records import Effect, PerpRequest, PerpType
+from agora.exchange.perp_rules import PerpListing, PerpRules
 from agora.exchange.requests import OrderRequest
 from agora.exchange.rules import Listing, MarketRules
 
@@ -35,3 +38,29 @@ def warm_up() -> None:
     engine.book("WARM").depth(levels=1)
     engine.book("WARM").is_live(1)
     assert engine.accounts.position_lots(short, "WARM") > -5, "the short was not bought back: a kernel stays uncompiled"
+
+
+def warm_up_perpetuals() -> None:
+    """Call every kernel function that a perpetual-futures exchange calls, once."""
+    instrument = Instrument(symbol="WARM", base="WARM", quote="USD", tick_size="0.01", lot_size="1")
+    listing = PerpListing(instrument=instrument, price_ticks=100)
+    exchange = PerpExchange(PerpRules(listings=(listing,), order_capacity=16, account_capacity=4))
+    house = exchange.open_account("house", 10**15, is_house=True)
+    trader = exchange.open_account("trader", 10**12)
+    buy = PerpRequest(symbol="WARM", side=Side.BUY, size_lots=5, price_ticks=99)
+    sell = PerpRequest(symbol="WARM", side=Side.SELL, size_lots=5, price_ticks=101)
+    exchange.submit(house, msgspec.structs.replace(buy, expire_ts_ns=1))
+    exchange.submit(house, sell)
+    exchange.submit(trader, PerpRequest(symbol="WARM", side=Side.BUY, size_lots=3, type=PerpType.MARKET))
+    # Reduce-only orders are taken one by one where a sweep could take more than the position holds.
+    for size_lots in (3, 2):
+        closing = msgspec.structs.replace(sell, size_lots=size_lots, price_ticks=102, reduce_only=True)
+        exchange.submit(trader, closing)
+    exchange.submit(house, msgspec.structs.replace(buy, size_lots=4, price_ticks=102, effect=Effect.FOK))
+    offer = exchange.submit(trader, msgspec.structs.replace(buy, price_ticks=98))
+    exchange.modify(trader, offer.order_id, price_ticks=98, size_lots=4)
+    exchange.cancel(trader, offer.order_id)
+    exchange.step(1)
+    exchange.depth("WARM", 1)
+    exchange.book("WARM").touch()
+    exchange.book("WARM").orders_of(house)
