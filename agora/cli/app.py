@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from agora import __version__
-from agora.cli import looking, market, running, settings, steering
+from agora.cli import looking, market, running, settings, steering, testnets
 from agora.cli.shared import guarded, say
 
 app = typer.Typer(
@@ -42,6 +42,7 @@ def _root(
 
 running.register(app)
 market.register(app, testnet_app)
+testnets.register(testnet_app)
 looking.register(app, runs_app, data_app)
 steering.register(app)
 settings.register(app, config_app)
