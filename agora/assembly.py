@@ -82,6 +82,7 @@ def build_parts(config: Config, run_tag: str, seen: Seen | None = None) -> Parts
         instruments = {item.symbol: item for item in source.instruments if item.symbol in wanted}
         instruments = instruments or {source.instruments[0].symbol: source.instruments[0]}
     _check_intervals(run, source)
+    _check_quotes(instruments)
     interval_s = _interval_s(run, source)
     duration_minutes = run.duration_minutes or (0.0 if source else DURATION_MINUTES_DEFAULT)
     return Parts(
@@ -147,6 +148,13 @@ def _check_intervals(run: RunSettings, source: RecordedSource | None) -> None:
     for what, wanted_s in wanted.items():
         if recorded_s and (wanted_s < recorded_s or wanted_s % recorded_s):
             raise UsageFault(f"{what}: the recording has candles of {recorded_s} s, which do not make it")
+
+
+def _check_quotes(instruments: dict[str, Instrument]) -> None:
+    """Raise `UsageFault` when the instruments are not all paid for in one currency: a run has one account."""
+    quotes = {symbol: item.quote for symbol, item in instruments.items()}
+    if len(set(quotes.values())) > 1:
+        raise UsageFault(f"a run keeps its account in one currency, and these are quoted in several: {quotes}")
 
 
 def build_desk(config: Config, instruments: dict[str, Instrument], *, run_tag: str, interval_s: int) -> Desk:

@@ -207,3 +207,59 @@ def test_the_local_feed_of_the_assembly_is_the_seeds() -> None:
 
     assert first(3) == first(3)
     assert all(one != other for one, other in itertools.pairwise([first(3), first(4), first(5)]))
+
+
+# Several traders and instruments.
+
+
+def test_each_trader_has_its_label_its_bars_and_its_weight() -> None:
+    """Two of one kind are two: their names in all records, the memories in the snapshot."""
+    config = settings(trader=["trend", "ema_cross@15s=0.5", "ema_cross"], symbol=["BTCUSDT", "ETHUSDT"])
+    desk = assembly.build_parts(config, "tag").desk
+    assert [trader.name for trader in desk.rules.traders] == ["trend", "ema_cross@15s", "ema_cross"]
+    assert (desk.trader_intervals_s, desk.weights_ppm) == ((5, 15, 5), (1_000_000, 500_000, 1_000_000))
+    assert desk.intervals_s == (5, 15)
+    assert list(desk.snapshot().traders) == ["trend", "ema_cross@15s", "ema_cross"]
+    assert sorted(desk.rules.instruments) == ["BTCUSDT", "ETHUSDT"]
+
+
+def test_a_trader_may_not_want_bars_that_the_candles_do_not_make(tmp_path: Path) -> None:
+    """As the run itself may not; longer ones that they do make are built."""
+    data = recorded(tmp_path / "a.parquet", [candle(1), candle(2)])
+    for trader, interval in (("trend@30s", "auto"), ("trend@1s", "1m"), ("trend", "30s")):
+        with pytest.raises(UsageFault, match="candles of 60 s, which do not make it"):
+            assembly.build_parts(settings(data=data, trader=[trader], interval=interval), "tag")
+    desk = assembly.build_parts(settings(data=data, trader=["trend@5m", "ema_cross"]), "tag").desk
+    assert (desk.rules.interval_s, desk.trader_intervals_s) == (60, (300, 60))
+
+
+def test_a_run_keeps_one_currency() -> None:
+    """Instruments that are quoted in others are refused before anything starts."""
+    with pytest.raises(UsageFault, match="one currency"):
+        assembly.build_parts(settings(symbol=["BTCUSDT", "ETHUSD"]), "tag")
+
+
+def test_a_rebuilt_desk_has_the_same_traders() -> None:
+    """From the first record and the settings, as a replay does it."""
+    config = settings(trader=["trend@1m=0.25", "ema_cross"], symbol=["ETHUSDT", "BTCUSDT"])
+    parts = assembly.build_parts(config, "tag")
+    record = assembly.started(parts, run_id="x-tag", now_ns=START_NS)
+    rules = assembly.rebuild(config, record).desk.rules
+    assert (rules.trader_intervals_s, rules.weights_ppm) == ((60, 5), (250_000, 1_000_000))
+    assert list(rules.instruments) == ["ETHUSDT", "BTCUSDT"]
+
+
+def test_the_local_venue_has_a_market_for_each_instrument() -> None:
+    """One feed: both are heard, and a resumed run's source names the next event."""
+    parts = assembly.build_parts(settings(symbol=["BTCUSDT", "ETHUSDT"]), "tag")
+    clock = ManualClock(START_NS)
+    feed = assembly.build_feed(parts, clock)
+
+    async def heard(count: int) -> list[Event]:
+        return [event for _ in range(count) if (event := await feed.next(2**62)) is not None]
+
+    events = asyncio.run(heard(600))
+    assert {event.instrument for event in events if type(event) in MARKET_TYPES} == {"BTCUSDT", "ETHUSDT"}  # type: ignore[union-attr]
+    live = [event for event in events if type(event) in MARKET_TYPES and not getattr(event, "is_history", False)]
+    upcoming = assembly.next_market_event(parts, 7)
+    assert upcoming == msgspec.structs.replace(live[7], ts_ns=0)

@@ -13,6 +13,7 @@ from agora.config import (
     FILE_BYTES_MAX,
     PROFILES,
     SECTIONS,
+    TRADERS,
     Config,
     ConfigFaults,
     allowed,
@@ -154,7 +155,13 @@ def test_faults_of_meaning_are_faults_like_others(tmp_path: Path, facts: dict[st
         "run.speed=-1",
         "run.speed=nan",
         "run.symbol=",
-        "run.trader=trend,ema_cross",
+        "run.symbol=BTCUSDT,ETHUSDT,BTCUSDT",
+        "run.trader=trend,ema_cross,trend=0.5",
+        "run.trader=trend@7s",
+        "run.trader=trend=0",
+        "run.trader=trend=1.5",
+        "run.trader=" + ",".join(f"{name}@{length}" for name in TRADERS for length in ("1s", "5s", "1m", "5m", "1h")),
+        "run.symbol=" + ",".join(f"A{number}USDT" for number in range(9)),
         "run.venue=kraken",
         "run.mode=real",
         "run.provider=ccxt:",
@@ -178,6 +185,25 @@ def test_impossible_values_are_faults_of_their_key(tmp_path: Path, pair: str) ->
     key = pair.partition("=")[0]
     assert list(found) == [key]
     assert found[key][1]
+
+
+def test_every_wrong_trader_is_a_fault_of_its_own() -> None:
+    """With what is allowed for it, and where it came from."""
+    with pytest.raises(ConfigFaults) as caught:
+        load_config({}, {"run.trader": ["trend", "oracle", "trend=0.5", "ema_cross@2s"]}, [])
+    found = [(fault.key, fault.value, fault.source) for fault in caught.value.faults]
+    assert found == [("run.trader", repr(text), "flag") for text in ("oracle", "trend=0.5", "ema_cross@2s")]
+
+
+def test_several_traders_and_instruments_are_read_from_flags_and_text() -> None:
+    """Repeated flags, or one text with commas, as in the environment and `--set`."""
+    flags = load_config({}, {"run.trader": ["trend", "ema_cross@15s=0.5"], "run.symbol": ["BTCUSDT", "ETHUSDT"]}, [])
+    text = load_config({}, {}, ["run.trader=trend,ema_cross@15s=0.5", "run.symbol=BTCUSDT,ETHUSDT"])
+    assert flags["run"] == text["run"]
+    assert [(entry.label, entry.weight_ppm) for entry in text["run"].roster] == [
+        ("trend", 1_000_000),
+        ("ema_cross@15s", 500_000),
+    ]
 
 
 @pytest.mark.parametrize("pair", ["run.seed", "seed=1", "run.seed:1", "", "=", "run.=1", "run.seed.x=1"])

@@ -1,8 +1,8 @@
 """The perp supervisor: two setups around the EMA ribbon, each with a stop and a target from the first moment.
 
 *Pullback to the ribbon*: in a trend, a limit order at the fast EMA. *Sweep and reclaim*: a bar takes out the
-swing extreme and closes back inside, a market order against the sweep. The position it reads is that of the
-run, so no other trader should trade its instruments in the same run.
+swing extreme and closes back inside, a market order against the sweep. What it reads and supervises is its own share
+of the run's position and its own orders: others may trade the same instruments.
 """
 
 from __future__ import annotations

@@ -19,9 +19,8 @@ NS_PER_S = 1_000_000_000
 class Churner:
     """Churns; earns nothing. `symbol` is the one it trades, sizes are 1..`lots_max` lots."""
 
-    name = "churner"
-
-    def __init__(self, *, seed: int, symbol: str = "BTCUSDT", lots_max: int = 6) -> None:
+    def __init__(self, *, seed: int, symbol: str = "BTCUSDT", lots_max: int = 6, name: str = "churner") -> None:
+        self.name = name
         self._seed = seed
         self._symbol = symbol
         self._lots_max = lots_max
@@ -30,6 +29,8 @@ class Churner:
     def decide(self, view: View, event: Event) -> Proposal | None:
         """Something for most bars, and for some fills."""
         if isinstance(event, MarketCandle) and event.is_history:
+            return None
+        if event.instrument != self._symbol:
             return None
         self._count += 1
         draw = random.Random(self._seed * 1_000_003 + self._count)

@@ -65,6 +65,7 @@ class Setup:
     seconds: float = 30
     pairs: tuple[str, ...] = ()
     trader: TraderMaker | None = None
+    others: tuple[TraderMaker, ...] = ()
     instrument: dict[str, Any] = field(default_factory=dict)
     commands: tuple[tuple[float, str], ...] = ()
     change_feed: FeedChanger | None = None
@@ -215,7 +216,7 @@ def worst_lots(machine: Any, order: Order, *, is_new: bool = False) -> int:
     waiting = sum(
         known.size_lots - known.filled_lots
         for known in machine._known.values()
-        if known.side == order.side and known.purpose == "entry"
+        if known.side == order.side and known.purpose == "entry" and known.instrument == order.instrument
     )
     if is_new and order.purpose == "entry":
         waiting += order.size_lots
@@ -238,11 +239,13 @@ def load(setup: Setup) -> Config:
 
 
 def dressed(setup: Setup, parts: assembly.Parts) -> assembly.Parts:
-    """Parts with the story's trader (default: the churner, seeded)."""
+    """Parts with the story's traders (default: the churner, seeded)."""
     if setup.trader is None and parts.config.sources["run.trader"] != "default":
         return parts
     trader = setup.trader() if setup.trader else Churner(seed=setup.seed)
-    parts.desk = Desk(State(), msgspec.structs.replace(parts.desk.rules, traders=(trader,)))
+    traders = (trader, *(make() for make in setup.others))
+    facts = {"traders": traders, "trader_intervals_s": (), "weights_ppm": ()}
+    parts.desk = Desk(State(), msgspec.structs.replace(parts.desk.rules, **facts))
     return parts
 
 

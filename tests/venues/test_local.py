@@ -22,7 +22,16 @@ from agora.domain.events import (
 from agora.domain.instruments import known_instrument
 from agora.domain.numbers import NS_PER_S
 from agora.session.clock import ManualClock
-from agora.venues.local import TICK_NS, LocalFeed, LocalMarket, LocalSettings, history, live_events, local_events
+from agora.venues.local import (
+    TICK_NS,
+    LocalFeed,
+    LocalMarket,
+    LocalSettings,
+    history,
+    live_events,
+    local_events,
+    local_markets,
+)
 
 BTC = known_instrument("BTCUSDT")
 START_NS = 20_000 * 86_400 * NS_PER_S
@@ -207,3 +216,49 @@ def test_warm_up_bars_are_whole() -> None:
         assert following.open_ticks == bar.close_ticks
     assert sum(bar.volume_lots for bar in bars) > 0
     assert abs(price * 10 - bars[-1].close_ticks) <= 1
+
+
+# Several instruments.
+
+
+def markets(count: int = 2) -> list[LocalMarket]:
+    """So many markets under one seed."""
+    instruments = [known_instrument(symbol) for symbol in ("BTCUSDT", "ETHUSDT")][:count]
+    return local_markets(instruments, LocalSettings(history_bars=3), seed=9, interval_s=5)
+
+
+def test_each_instrument_has_a_market_of_its_own() -> None:
+    """Its own seed: their prices do not move together; the first is the one it would be alone."""
+    several = markets()
+    assert several[0] == markets(1)[0]
+    paths = []
+    for market_ in several:
+        events = itertools.islice(live_events(market_, after=0), 4_000)
+        mids = [event.bid_ticks for _, event in events if isinstance(event, MarketQuote)]
+        paths.append(np.diff(np.log(np.array(mids[:2_500], dtype=float))))
+    assert abs(np.corrcoef(paths)[0, 1]) < 0.1
+
+
+def test_several_markets_are_one_feed_in_order_of_time() -> None:
+    """Warm-up bars of all, then what happens in each, none of it lost or changed."""
+    events = fed(LocalFeed(markets(), ManualClock(START_NS)), 400)
+    bars = [event for event in events if isinstance(event, MarketCandle)]
+    assert [(bar.ts_ns - START_NS) // NS_PER_S for bar in bars] == [-10, -10, -5, -5, 0, 0]
+    assert [bar.instrument for bar in bars[:2]] == ["BTCUSDT", "ETHUSDT"]
+    live = [event for event in events if _is_live(event)]
+    assert [event.ts_ns for event in live] == sorted(event.ts_ns for event in live)
+    for number, market_ in enumerate(markets()):
+        symbol = market_.instrument.symbol
+        mine = [msgspec.structs.replace(event, ts_ns=0) for event in live if event.instrument == symbol]
+        alone = [event for _, event in itertools.islice(live_events(market_, after=0), len(mine))]
+        assert mine == alone, number
+
+
+@pytest.mark.parametrize("after", [1, 57, 1_024])
+def test_a_resumed_feed_of_several_markets_goes_on_where_it_was(after: int) -> None:
+    """The n-th event of all is the same after a restart."""
+    whole = [event for event in fed(LocalFeed(markets(), ManualClock(START_NS)), after + 60) if _is_live(event)]
+    resumed = fed(LocalFeed(markets(), ManualClock(START_NS), after=after), 41)[1:]
+    assert [msgspec.structs.replace(event, ts_ns=0) for event in resumed] == [
+        msgspec.structs.replace(event, ts_ns=0) for event in whole[after : after + 40]
+    ]

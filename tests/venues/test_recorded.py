@@ -67,9 +67,16 @@ class RunningClock(ToldClock):
         self.ns = max(self.ns, ts_ns)
 
 
-def trade(ts_ns: int, price_ticks: int = 1_000) -> MarketTrade:
+def trade(ts_ns: int, price_ticks: int = 1_000, symbol: str = "BTCUSDT") -> MarketTrade:
     """A trade of one lot."""
-    return MarketTrade(ts_ns=ts_ns, instrument="BTCUSDT", price_ticks=price_ticks, size_lots=1, aggressor=1)
+    return MarketTrade(ts_ns=ts_ns, instrument=symbol, price_ticks=price_ticks, size_lots=1, aggressor=1)
+
+
+def recording_of(path: Path, events: Iterable[RecordedEvent], *symbols: str, interval_s: int = 0) -> Path:
+    """A recording of those instruments."""
+    instruments = tuple(known_instrument(symbol) for symbol in symbols)
+    write_recording(path, events, origin=Origin(instruments=instruments, interval_s=interval_s, sources=()))
+    return path
 
 
 def recorded(folder: Path, events: Iterable[RecordedEvent]) -> Path:
@@ -285,3 +292,62 @@ def test_a_tick_feed_starts_without_being_read_to_its_end(recorded_data: Path) -
     source = open_recording(recorded_data / "ticks/binance_usdm_btcusdt_20240808_2354.wsfeed.gz")
     assert source.last_ts_ns is None
     assert next(source.events()).ts_ns == source.first_ts_ns == 1_723_161_255_088_169_167
+
+
+# Several instruments.
+
+
+def test_recordings_of_several_instruments_are_played_together_in_order_of_time(tmp_path: Path) -> None:
+    """At equal times in the order of the files; the whole begins with the first and ends with the last."""
+    btc = recording_of(tmp_path / "b.parquet", [trade(2), trade(5), trade(9)], "BTCUSDT")
+    eth = recording_of(tmp_path / "e.parquet", [trade(1, symbol="ETHUSDT"), trade(5, symbol="ETHUSDT")], "ETHUSDT")
+    source = open_recording([btc, eth], "BTCUSDT", "ETHUSDT")
+    for _ in range(2):
+        played = [(event.ts_ns, event.instrument) for event in source.events()]  # type: ignore[union-attr]
+        assert played == [(1, "ETHUSDT"), (2, "BTCUSDT"), (5, "BTCUSDT"), (5, "ETHUSDT"), (9, "BTCUSDT")]
+    assert [instrument.symbol for instrument in source.instruments] == ["BTCUSDT", "ETHUSDT"]
+    assert (source.first_ts_ns, source.last_ts_ns, source.interval_s) == (1, 9, 0)
+    assert len(list(source.events(after=3))) == 2
+
+
+def test_one_recording_may_hold_several_instruments(tmp_path: Path) -> None:
+    """As a recorder writes it."""
+    both = recording_of(tmp_path / "b.parquet", [trade(2), trade(5, symbol="ETHUSDT")], "BTCUSDT", "ETHUSDT")
+    source = open_recording(both, "ETHUSDT", "BTCUSDT")
+    assert [event.instrument for event in source.events()] == ["BTCUSDT", "ETHUSDT"]  # type: ignore[union-attr]
+
+
+def candle_file(folder: Path, symbol: str, *, minutes: int = 3) -> Path:
+    """Candles of a minute in a text file whose name says of what."""
+    path = folder / f"{symbol}_1m.csv"
+    rows = [f"{1_700_000_040_000 + 60_000 * number},100,101,99,100,{number + 1}" for number in range(minutes)]
+    path.write_text("\n".join(["timestamp,open,high,low,close,volume", *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def test_original_files_of_several_instruments_are_told_apart_by_their_names(tmp_path: Path) -> None:
+    """Each is its own series; both together are one source."""
+    files = [candle_file(tmp_path, "BTCUSDT"), candle_file(tmp_path, "ETHUSDT", minutes=2)]
+    source = open_recording(files, "BTCUSDT", "ETHUSDT")
+    assert source.interval_s == 60
+    played = [(event.ts_ns // NS_PER_S % 600, event.instrument) for event in source.events()]  # type: ignore[union-attr]
+    assert sorted(played) == played
+    assert [symbol for _, symbol in played] == ["BTCUSDT", "ETHUSDT", "BTCUSDT", "ETHUSDT", "BTCUSDT"]
+
+
+def test_files_that_are_not_of_several_instruments_are_refused(tmp_path: Path) -> None:
+    """Nothing of one, one twice, ticks beside candles, a file that does not say of what it is."""
+    btc = recording_of(tmp_path / "b.parquet", [trade(2)], "BTCUSDT")
+    again = recording_of(tmp_path / "c.parquet", [trade(3)], "BTCUSDT")
+    eth = recording_of(tmp_path / "e.parquet", [trade(1, symbol="ETHUSDT")], "ETHUSDT")
+    candles = candle_file(tmp_path, "ETHUSDT")
+    unnamed = candle_file(tmp_path, "ETHUSDT").rename(tmp_path / "prices.csv")
+    candles = candle_file(tmp_path, "ETHUSDT")
+    for files, what in (
+        ([btc, again], "no data of ETHUSDT"),
+        ([btc, again, eth], "BTCUSDT is in more than one recording"),
+        ([btc, candles], "different lengths of bar"),
+        ([btc, unnamed], "says of which of BTCUSDT, ETHUSDT it is"),
+    ):
+        with pytest.raises(UsageFault, match=what):
+            open_recording(files, "BTCUSDT", "ETHUSDT")
