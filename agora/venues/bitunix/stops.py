@@ -12,7 +12,7 @@ from agora.venues.bitunix.account import Account
 from agora.venues.bitunix.brackets import Bracket, Leg
 from agora.venues.bitunix.line import Line
 from agora.venues.bitunix.orders import Terms, WireOrder
-from agora.venues.bitunix.trades import Trades
+from agora.venues.bitunix.trades import Trades, Unclear
 from agora.venues.bitunix.wire import OrderRow, TpslRow, TradeRow
 from agora.venues.rest import Refused
 
@@ -52,21 +52,9 @@ class StopLeg(Leg):
         self._trigger_ticks = trigger_ticks or self._trigger_ticks
         self._bell.ring()
 
-    async def claim(self, row: TradeRow) -> WireOrder | None:
-        """The child that this trade belongs to, if a trigger of this stop has made it."""
-        fits = row.symbol == self.order.instrument and row.side == self.order.side and row.reduce_only
-        if self.is_over or self.is_asleep or not fits:
-            return None
-        if self._line.lots(row.symbol, row.qty) > self._bracket.open_lots:
-            return None
-        fired = [each for each in await self._history() if each.status == "FILLED" and self._is_mine(each)]
-        fired = [each for each in fired if each.tpsl_id not in self._spent]
-        if not fired:
-            return None
-        self._spent |= {each.tpsl_id for each in fired}
-        return self._adopt(row.order_id)
-
-    def _adopt(self, venue_id: str) -> WireOrder:
+    def adopt(self, trigger: TpslRow, venue_id: str) -> WireOrder:
+        """The order that a trigger of this stop has made."""
+        self._spent.add(trigger.tpsl_id)
         terms = Terms(
             symbol=self.order.instrument,
             side=self.order.side,
@@ -80,6 +68,14 @@ class StopLeg(Leg):
         child.restore(venue_id=venue_id, sent_ns=self._line.now_ns)
         self._begin(child)
         return child
+
+    def has_fired(self, trigger: TpslRow) -> bool:
+        """Whether that was a trigger of this stop which has made an order that nobody knows yet."""
+        return trigger.status == "FILLED" and trigger.tpsl_id not in self._spent and self._is_mine(trigger)
+
+    def misses(self, known: set[str]) -> bool:
+        """Whether a trigger of this stop is neither waiting nor over: the venue's lists lag behind."""
+        return bool(self._row_ids - known)
 
     def _begin(self, child: WireOrder) -> None:
         self._fired_ns = 0
@@ -226,12 +222,29 @@ class StopLeg(Leg):
             self.report_not_moved(str(fault))
 
 
-async def owner_of_child(stops: list[StopLeg], row: TradeRow, detail: OrderRow | None) -> WireOrder | None:
-    """The stop's child that a trade belongs to; None: nobody's here. An order with a client id is no child."""
-    if row.client_id or (detail is not None and detail.client_id):
+async def owner_of_child(line: Line, stops: list[StopLeg], row: TradeRow, detail: OrderRow) -> WireOrder | None:
+    """The child of a stop that a trade belongs to; None: nobody's here. An order with a client id is no child.
+
+    Raises `Unclear` while the venue's lists of triggers do not fit together.
+    """
+    sames = [stop for stop in stops if (stop.order.instrument, stop.order.side) == (row.symbol, row.side)]
+    if not sames or not row.reduce_only or row.client_id or detail.client_id:
         return None
-    for stop in stops:
-        child = await stop.claim(row)
-        if child is not None:
-            return child
-    return None
+    waiting = await line.ask(line.client.tpsl_pending(row.symbol))
+    # Triggers are listed by when they were made.
+    since_ns = min((stop.order.planned_ts_ns for stop in sames if not stop.is_over), default=line.now_ns)
+    start_ms = line.venue_ms(since_ns - int(line.settings.retold_s * NS_PER_S))
+    over = await line.ask(line.client.tpsl_history(row.symbol, start_ms=start_ms))
+    fired = [(trigger, stop) for trigger in over for stop in sames if stop.has_fired(trigger)]
+    if not fired:
+        known = {trigger.tpsl_id for trigger in (*waiting, *over)}
+        if any(stop.misses(known) for stop in sames):
+            raise Unclear(f"trade {row.trade_id} may be of a trigger that is in no list")
+        return None
+    trigger, stop = min(fired, key=lambda pair: _unlikeness(pair[0], detail))
+    return stop.adopt(trigger, row.order_id)
+
+
+def _unlikeness(trigger: TpslRow, child: OrderRow) -> tuple[bool, int]:
+    """How little an order looks like that of a trigger: another size (the position was smaller), another moment."""
+    return trigger.sl_qty not in (None, child.qty), abs(trigger.trigger_ms - child.ctime_ms)

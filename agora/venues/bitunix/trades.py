@@ -24,6 +24,10 @@ TRADE_IDS_KEPT = 10_000
 ENDED_KEPT = 1_000
 
 
+class Unclear(Transient):
+    """Whose trade it is cannot be told yet."""
+
+
 class Taker(Protocol):
     """An order that trades can belong to."""
 
@@ -42,7 +46,7 @@ class Taker(Protocol):
 
 
 # Whose trade it is, if the order behind it has no id of ours: a stop's child, or nobody's (None).
-Claim = Callable[[TradeRow, OrderRow | None], Awaitable[Taker | None]]
+Claim = Callable[[TradeRow, OrderRow], Awaitable[Taker | None]]
 
 
 class Trades:
@@ -146,17 +150,24 @@ class Trades:
             _forget_oldest(self._counted)
 
     async def _owner(self, row: TradeRow) -> Taker | None:
-        """Whose trade it is; None: nobody's here. Raises `Transient` while that cannot be told."""
+        """Whose trade it is; None: nobody's here. Raises `Unclear` while that cannot be told."""
         taker = self.find(venue_id=row.order_id, wire_id=row.client_id)
         if taker is None:
-            detail = await self._line.ask(self._line.client.order_detail(order_id=row.order_id))
-            if detail is None and self._may_come(row.order_id):
-                raise Transient(f"trade {row.trade_id} is of order {row.order_id}, which the venue does not show yet")
-            taker = self.find(venue_id=row.order_id, wire_id="" if detail is None else detail.client_id)
-            taker = taker or await self.claim(row, detail)
+            try:
+                taker = await self._search(row)
+            except Unclear:
+                if self._may_come(row.order_id):
+                    raise
         if taker is not None:
             taker.learn(row.order_id)
         return taker
+
+    async def _search(self, row: TradeRow) -> Taker | None:
+        detail = await self._line.ask(self._line.client.order_detail(order_id=row.order_id))
+        if detail is None:
+            raise Unclear(f"trade {row.trade_id} is of order {row.order_id}, which the venue does not show yet")
+        taker = self.find(venue_id=row.order_id, wire_id=detail.client_id)
+        return taker or await self.claim(row, detail)
 
     def _may_come(self, venue_id: str) -> bool:
         """Whether an order that was not found may yet be: until enough reads in the grace time have not found it."""
@@ -194,7 +205,7 @@ class Trades:
         )
 
 
-async def _nobody(row: TradeRow, detail: OrderRow | None) -> Taker | None:
+async def _nobody(row: TradeRow, detail: OrderRow) -> Taker | None:
     del row, detail
     return None
 

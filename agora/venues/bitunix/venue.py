@@ -299,9 +299,9 @@ class BitunixVenue:
         for leg in [order for order in self._orders.values() if not isinstance(order, PlainOrder)]:
             leg.resume()
 
-    async def _claim(self, row: TradeRow, detail: OrderRow | None) -> Taker | None:
+    async def _claim(self, row: TradeRow, detail: OrderRow) -> Taker | None:
         stops = [order for order in self._orders.values() if isinstance(order, StopLeg)]
-        return await owner_of_child(stops, row, detail)
+        return await owner_of_child(self._line, stops, row, detail)
 
     # Hints.
 

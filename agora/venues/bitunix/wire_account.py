@@ -122,7 +122,7 @@ class HistoryPositionRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TpslRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A trigger. Sizes None: the whole position. `status` is empty for one that is pending."""
+    """A trigger. Sizes None: the whole position. `status` is empty while it waits, `trigger_ms` 0 until it fires."""
 
     tpsl_id: str
     position_id: str
@@ -132,6 +132,7 @@ class TpslRow(msgspec.Struct, frozen=True, kw_only=True):
     tp_qty: Decimal | None
     sl_qty: Decimal | None
     status: str
+    trigger_ms: int = 0
 
 
 class PlaceAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -271,6 +272,7 @@ def tpsl_row(row: Fields) -> TpslRow:
         tp_qty=None if sizes["tpQty"] in (None, "") else size_of(sizes["tpQty"], "tpQty"),
         sl_qty=None if sizes["slQty"] in (None, "") else size_of(sizes["slQty"], "slQty"),
         status=word_of(row.get("status") or "", "status"),
+        trigger_ms=time_ms(row["triggerTime"], "triggerTime") if row.get("triggerTime") else 0,
     )
 
 
