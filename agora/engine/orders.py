@@ -37,7 +37,7 @@ from agora.domain.orders import (
 from agora.engine import shares
 from agora.engine.desk import Desk
 from agora.engine.ports import Change, Send
-from agora.engine.shares import VENUE_TRADER
+from agora.engine.shares import VENUE_TRADER, Execution
 from agora.engine.state import CLOSED_ORDERS_KEPT, FILL_IDS_KEPT, FUNDED_POSITIONS_KEPT, ORDER_TIMES_KEPT
 
 
@@ -376,14 +376,8 @@ def _settle(desk: Desk, order: Order, event: OrderFilled) -> None:
     signed_lots = side * event.fill_size_lots
     realised = holding.position.apply(instrument, size_lots=signed_lots, price_ticks=event.fill_price_ticks)
     state.ledger.settle(realised=realised, fee=event.fee_units)
-    shares.book(
-        desk,
-        order.trader,
-        order.instrument,
-        size_lots=signed_lots,
-        price_ticks=event.fill_price_ticks,
-        fee_units=event.fee_units,
-    )
+    execution = Execution(signed_lots, event.fill_price_ticks, event.fee_units)
+    shares.book(desk, order.trader, order.instrument, execution)
     desk.record(
         PositionChanged(
             ts_ns=state.now_ns,

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from agora.domain.accounting import Position
 from agora.domain.events import Warned
 from agora.domain.instruments import Instrument
@@ -39,18 +41,27 @@ def lots_of(state: State, trader: str, symbol: str) -> int:
     return 0 if share is None else share.position.size_lots
 
 
-def book(desk: Desk, trader: str, symbol: str, *, size_lots: int, price_ticks: int, fee_units: int) -> None:
-    """Book a signed fill into the shares; the fee and the count go to the first of those it touches."""
+class Execution(msgspec.Struct, frozen=True):
+    """What was bought (positive) or sold, at which price, for which fee."""
+
+    size_lots: int
+    price_ticks: int
+    fee_units: int = 0
+
+
+def book(desk: Desk, trader: str, symbol: str, execution: Execution) -> None:
+    """Book an execution into the shares; the fee and the count go to the first of those it touches."""
+    state, size_lots = desk.state, execution.size_lots
+    parts = [(trader, size_lots)] if trader != VENUE_TRADER else _absorbed(state, symbol, size_lots)
     instrument = desk.rules.instruments[symbol]
-    parts = [(trader, size_lots)] if trader != VENUE_TRADER else _absorbed(desk.state, symbol, size_lots)
     for number, (owner, lots) in enumerate(parts):
-        share = share_of(desk.state, owner, symbol)
-        fee = fee_units if number == 0 else 0
+        share = share_of(state, owner, symbol)
         share.fills += number == 0
-        _settle(desk, share, instrument, size_lots=lots, price_ticks=price_ticks, fee_units=fee)
-    _cross(desk, symbol, price_ticks)
-    total = sum(lots for _, name, lots in open_shares(desk.state) if name == symbol)
-    net = desk.state.holdings[symbol].position.size_lots
+        fee_units = execution.fee_units if number == 0 else 0
+        _settle(state, share, instrument, Execution(lots, execution.price_ticks, fee_units))
+    _cross(desk, symbol, execution.price_ticks)
+    total = sum(lots for _, name, lots in open_shares(state) if name == symbol)
+    net = state.holdings[symbol].position.size_lots
     assert total == net, f"{symbol}: the shares hold {total} lots, the run {net}"
 
 
@@ -83,27 +94,25 @@ def _cross(desk: Desk, symbol: str, price_ticks: int) -> None:
         size_lots = min(longs[0][1], -shorts[0][1])
         for trader, lots in ((longs[0][0], -size_lots), (shorts[0][0], size_lots)):
             share = share_of(desk.state, trader, symbol)
-            _settle(desk, share, desk.rules.instruments[symbol], size_lots=lots, price_ticks=price_ticks, fee_units=0)
+            _settle(desk.state, share, desk.rules.instruments[symbol], Execution(lots, price_ticks))
         detail = f"{symbol}: {size_lots} lots of {longs[0][0]} and {shorts[0][0]} at {price_ticks} ticks"
         desk.record(Warned(ts_ns=desk.state.now_ns, what="shares_crossed", detail=detail))
 
 
-def _settle(
-    desk: Desk, share: Share, instrument: Instrument, *, size_lots: int, price_ticks: int, fee_units: int
-) -> None:
+def _settle(state: State, share: Share, instrument: Instrument, execution: Execution) -> None:
     before_lots = share.position.size_lots
-    realised = share.position.apply(instrument, size_lots=size_lots, price_ticks=price_ticks)
+    realised = share.position.apply(instrument, size_lots=execution.size_lots, price_ticks=execution.price_ticks)
     share.realised_units += realised
-    share.fees_units += fee_units
-    share.trade_net_units += realised - fee_units
+    share.fees_units += execution.fee_units
+    share.trade_net_units += realised - execution.fee_units
     # A fill through zero ends one trade and begins the next.
     if before_lots and share.position.size_lots * before_lots <= 0:
-        _close_trade(desk, share)
+        _close_trade(state, share)
 
 
-def _close_trade(desk: Desk, share: Share) -> None:
+def _close_trade(state: State, share: Share) -> None:
     """A share went flat or changed sides: one trade is complete, won or lost after fees and funding."""
-    counters = desk.state.counters
+    counters = state.counters
     is_won = share.trade_net_units > 0
     share.trades += 1
     share.wins += is_won

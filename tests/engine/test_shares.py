@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from agora.domain.events import Funding, OrderCancelled, OrderFilled, OrderRefused, Warned
 from agora.domain.intents import Proposal
 from agora.domain.orders import OrderStatus, Purpose, Side
-from agora.engine.shares import VENUE_TRADER, book
+from agora.engine.shares import VENUE_TRADER, Execution, book
 from agora.report.tallies import by_symbol, by_trader
 from tests.engine.desks import OTHER, OTHER_PRICE, PRICE, SYMBOL, Play, limit, market, way_out
 
@@ -84,7 +84,7 @@ def test_a_share_that_does_not_add_up_stops_the_run() -> None:
     """The sum of the shares is the position: asserted with every fill."""
     play = with_both()
     with pytest.raises(AssertionError, match="the shares hold 16 lots, the run 15"):
-        book(play.desk, "anna", SYMBOL, size_lots=1, price_ticks=PRICE, fee_units=0)
+        book(play.desk, "anna", SYMBOL, Execution(1, PRICE))
 
 
 # What the venue does by itself.
