@@ -370,18 +370,24 @@ def config_of(stored: Mapping[str, Any]) -> Config:
 
 
 def assumptions(parts: Parts) -> list[str]:
-    """What the paper fills take for granted, in sentences for the report."""
-    paper: PaperSettings = parts.config["paper"]
-    latency = {
-        "uniform": f"uniform {paper.latency_ms_min}–{paper.latency_ms_max} ms",
-        "fixed": f"fixed {paper.latency_ms_min} ms",
-        "lognormal": f"log-normal, median {paper.latency_ms_min} ms, sigma {paper.latency_sigma_ppm / 1e6:g}",
-    }[paper.latency_model]
+    """What the fills take for granted, in sentences for the report."""
     fees = [
         f"{item.symbol}: maker {item.maker_fee_ppm / 1e4:g} %, taker {item.taker_fee_ppm / 1e4:g} %, "
         f"maintenance margin {item.maintenance_ppm / 1e4:g} %"
         for item in parts.instruments.values()
     ]
+    if parts.config["run"].is_live:
+        told = "orders, fills, fees, funding and liquidation are those of the venue's account"
+        return [told, *(f"before an order is sent it is sized with {line}" for line in fees)]
+    return [*_paper_assumptions(parts.config["paper"]), *fees]
+
+
+def _paper_assumptions(paper: PaperSettings) -> list[str]:
+    latency = {
+        "uniform": f"uniform {paper.latency_ms_min}–{paper.latency_ms_max} ms",
+        "fixed": f"fixed {paper.latency_ms_min} ms",
+        "lognormal": f"log-normal, median {paper.latency_ms_min} ms, sigma {paper.latency_sigma_ppm / 1e6:g}",
+    }[paper.latency_model]
     return [
         f"order latency: {latency}, seeded per order, shown with each acknowledgement",
         "market orders take the opposite touch and walk the depth they see; without depth each further level is "
@@ -392,7 +398,6 @@ def assumptions(parts: Parts) -> list[str]:
         f"on candles and bare trades we are at most {paper.participation_ppm / 1e4:g} % of the traded volume",
         "one bar that touches stop and target hits the stop; gaps fill stops at the open",
         "our orders do not move the market; what we took is gone until the feed reports that level anew",
-        *fees,
     ]
 
 

@@ -158,7 +158,7 @@ async def check_venue(road: Road) -> list[tuple[str, bool, str]]:
     finally:
         await client.close()
     facts = [(what, True, text) for what, text in found.facts.items()]
-    return [*rows, *facts, *(("problem", False, text) for text in found.problems)]
+    return [*rows, *facts, *(("problem", False, text) for text in found.problems_left(road.settings))]
 
 
 def _contract_text(item: Instrument) -> str:

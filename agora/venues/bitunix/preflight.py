@@ -20,17 +20,29 @@ HOUR_S = 3_600
 
 
 class Preflight(msgspec.Struct, kw_only=True):
-    """What was found. `facts` are in the order of the questions; a run starts only without `problems`."""
+    """What was found. `facts` are in the order of the questions; a run starts only without `problems`.
+
+    Those of them that `prepare` mends are also in `settable`; it can while nothing is open.
+    """
 
     facts: dict[str, str] = {}
     problems: list[str] = []
+    settable: list[str] = []
     cash_units: int = 0
+    has_open: bool = False
 
-    def check(self, name: str, value: str, problem: str = "") -> None:
+    def check(self, name: str, value: str, problem: str = "", *, is_settable: bool = False) -> None:
         """Note a fact, and what is wrong with it."""
         self.facts[name] = value
         if problem:
             self.problems.append(problem)
+        if problem and is_settable:
+            self.settable.append(problem)
+
+    def problems_left(self, settings: BitunixSettings) -> list[str]:
+        """The problems that a start of a run would meet, after it has set what it may."""
+        may_set = settings.set_account and not self.has_open
+        return [problem for problem in self.problems if not (may_set and problem in self.settable)]
 
 
 async def look(client: BitunixClient, symbols: Sequence[str], settings: BitunixSettings) -> Preflight:
@@ -152,6 +164,7 @@ async def _look_at_account(
         _note_leverage(await client.leverage_mode(symbol), settings, found)
     positions = [row for row in await client.positions() if row.qty]
     orders = await client.pending_orders()
+    found.has_open = bool(positions or orders)
     for row in positions:
         problem = f"there is a position of {row.qty:f} in {row.symbol}: close it first" if row.symbol in symbols else ""
         found.check(f"position {row.symbol}", f"{row.qty:f}", problem)
@@ -167,11 +180,16 @@ def _note_account(account: AccountRow, settings: BitunixSettings, found: Preflig
     found.check("balance", balance, "" if found.cash_units > 0 else f"the account is empty: {balance}")
     mode = account.position_mode
     problem = f"position mode is {mode}; the run needs {POSITION_MODE}" if mode != POSITION_MODE else ""
-    found.check("position mode", mode, problem)
+    found.check("position mode", mode, problem, is_settable=True)
 
 
 def _note_leverage(row: LeverageRow, settings: BitunixSettings, found: Preflight) -> None:
     wanted = (settings.margin_mode, settings.leverage)
     problem = f"{row.symbol} has {row.margin_mode} {row.leverage}x; the settings say {wanted[0]} {wanted[1]}x"
     is_wanted = (row.margin_mode, row.leverage) == wanted
-    found.check(f"{row.symbol} margin", f"{row.margin_mode} {row.leverage}x", "" if is_wanted else problem)
+    found.check(
+        f"{row.symbol} margin",
+        f"{row.margin_mode} {row.leverage}x",
+        "" if is_wanted else problem,
+        is_settable=True,
+    )
