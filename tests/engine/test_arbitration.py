@@ -32,6 +32,7 @@ def refused(play: Play) -> list[tuple[str, str, int]]:
 # Opposite wishes.
 
 
+@pytest.mark.requirement("B64")
 @pytest.mark.parametrize(
     "bought, sold, leaves, refusals",
     [
@@ -122,6 +123,7 @@ def test_a_lone_trader_is_left_alone() -> None:
 # Against another.
 
 
+@pytest.mark.requirement("B64")
 @pytest.mark.parametrize("held, side", [(10, Side.SELL), (-10, Side.BUY)])
 def test_an_entry_against_what_another_holds_is_refused(held: int, side: Side) -> None:
     """On record, with who holds how much; the same way round it goes, and its own position one may turn."""
@@ -166,6 +168,7 @@ def test_the_stop_of_another_is_no_entry() -> None:
 # Weights.
 
 
+@pytest.mark.requirement("B64")
 def test_entries_are_scaled_to_their_traders_weight() -> None:
     """Rounded down; ways out are not scaled; a rest below the smallest size is refused by its own rule."""
     play = Play(traders=BOTH, weights_ppm=(500_000, 1_000_000))

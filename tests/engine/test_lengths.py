@@ -61,6 +61,7 @@ def hole(play: Play, after_s: float = 0) -> None:
 # Whose bar it is.
 
 
+@pytest.mark.requirement("B61")
 def test_a_trader_is_asked_about_bars_of_its_own_length_alone() -> None:
     """Ten minutes of prices: ten bars for one, two for the other; each decision names its trader."""
     play = two_lengths()
@@ -236,6 +237,7 @@ def test_candles_after_a_hole_make_whole_bars_again() -> None:
     assert ends(play.of(LONG)) == [600]
 
 
+@pytest.mark.requirement("H1.4")
 def test_the_bar_of_a_hole_is_asked_about_once_when_it_comes_whole() -> None:
     """Seconds after its end, stamped with the present: traded on, its end is what counts."""
     play = Play(interval_s=60, watchdogs=PATIENT)
@@ -288,6 +290,7 @@ def test_a_late_bar_does_not_mix_with_the_prices_of_its_time() -> None:
     assert shown(play.of(LONG)) == [(300, 0, 0, 0, 0, 3)]
 
 
+@pytest.mark.requirement("H1.4")
 def test_what_is_backfilled_teaches_and_is_never_traded() -> None:
     """History in the middle of a run: asked about in order, once, without a decision; it is counted as a backfill."""
     play = two_lengths()
@@ -309,6 +312,7 @@ def test_what_is_backfilled_teaches_and_is_never_traded() -> None:
     assert len(play.sent()) == 1
 
 
+@pytest.mark.requirement("H1.4")
 @given(st.lists(st.tuples(st.sampled_from("tch"), st.integers(1, 90)), max_size=60))
 def test_no_bar_is_asked_about_twice_and_none_out_of_order(story: list[tuple[str, int]]) -> None:
     """Prices, candles and holes in any order: each length's ends rise, longer bars end on their own grid."""
@@ -344,6 +348,7 @@ def test_bars_of_several_instruments_are_built_apart() -> None:
     assert shown(play.trader, OTHER) == [(60, 2, 2, 2, 2, 1)]
 
 
+@pytest.mark.requirement("B61")
 def test_results_are_told_per_instrument() -> None:
     """Profit, fees and trades of each; together those of the run."""
     play = Play(symbols=(SYMBOL, OTHER))

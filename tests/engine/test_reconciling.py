@@ -129,6 +129,7 @@ def test_a_resumed_run_begins_without_its_private_stream() -> None:
 # Again and again.
 
 
+@pytest.mark.requirement("P2.2")
 def test_the_venue_is_asked_again_after_the_interval() -> None:
     """Every thirty seconds of the run's clock, whether or not an answer came."""
     play = live_play(account={"reconcile_every_s": 30})
@@ -144,6 +145,7 @@ def test_the_venue_is_asked_again_after_the_interval() -> None:
     assert play.state.counters.reconciles == 1
 
 
+@pytest.mark.requirement("P1.3")
 def test_a_difference_that_passes_ends_nothing() -> None:
     """Asked again soon; when both sides agree it is forgotten, and one that comes later has its own time."""
     play = live_play(account={"desync_hold_s": 10})
@@ -159,6 +161,7 @@ def test_a_difference_that_passes_ends_nothing() -> None:
     assert play.state.phase is Phase.RUNNING
 
 
+@pytest.mark.requirement("P1.3")
 def test_a_difference_that_holds_ends_the_run_with_both_values() -> None:
     """As long as was allowed, seen at every look; the warning says what differs."""
     play = live_play(account={"desync_hold_s": 10})
@@ -186,6 +189,7 @@ def test_differences_that_change_are_not_one_that_holds() -> None:
     assert not may_enter(play)
 
 
+@pytest.mark.requirement("P2.2")
 @pytest.mark.parametrize(
     "said, what",
     [
@@ -239,6 +243,7 @@ def test_small_differences_of_cash_may_be_tolerated() -> None:
     assert play.state.desync_keys == ("cash",)
 
 
+@pytest.mark.requirement("P2.2")
 def test_an_order_that_ended_here_and_is_open_there_is_cancelled_again() -> None:
     """So is one whose cancel was asked for; one of somebody else is not ours to cancel."""
     play = live_play()
@@ -258,6 +263,7 @@ def test_an_order_that_ended_here_and_is_open_there_is_cancelled_again() -> None
 # The private stream.
 
 
+@pytest.mark.requirement("P1.4")
 def test_silence_closes_admission_and_twice_that_ends_the_run() -> None:
     """Beyond its keep-alive: fifteen seconds and no new risk, thirty and the end, with both figures on record."""
     play = Play(is_live=True, watchdogs=PATIENT, account={"user_stream_age_s_max": 15})
@@ -318,6 +324,7 @@ def doubtful_orders(play: Play, count: int, *, after_s: float = 1) -> list[str]:
     return names
 
 
+@pytest.mark.requirement("P2.1")
 def test_a_storm_of_doubt_closes_admission_and_asks() -> None:
     """Three within the window; on record, asked at once, nothing new meanwhile."""
     play = live_play(account={"unknown_orders_max": 3, "unknown_window_s": 30})
@@ -360,6 +367,7 @@ def test_evidence_clears_a_storm() -> None:
     assert may_enter(play)
 
 
+@pytest.mark.requirement("P2.1")
 def test_a_storm_without_evidence_ends_the_run() -> None:
     """After the hold; where all have their answer the run goes on, also when the venue is slow to be compared."""
     play = live_play(account={"unknown_hold_s": 45})

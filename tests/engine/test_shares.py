@@ -67,6 +67,7 @@ def test_a_fill_is_told_to_the_trader_whose_it_is() -> None:
     assert [type(play.of(name).asked[-1]) for name in BOTH] == [OrderFilled, OrderFilled]
 
 
+@pytest.mark.requirement("B64")
 def test_trades_and_wins_are_counted_per_trader() -> None:
     """From flat to flat of each share; the run's counts are the sums."""
     play = with_both()
@@ -109,6 +110,7 @@ def test_an_execution_on_the_same_side_is_the_venues_own() -> None:
     assert (play.lots("anna"), play.lots("bert"), play.lots(VENUE_TRADER)) == (10, 5, 4)
 
 
+@pytest.mark.requirement("P1.3")
 @pytest.mark.parametrize("lots", [-20, -15, -3, 4])
 def test_an_outside_hand_ends_the_run_and_everything_is_flattened(lots: int) -> None:
     """Said as a warning; each share is closed by an order of its own, that of the outside hand too."""
@@ -267,6 +269,7 @@ def act(play: Play, what: str, number: int) -> None:
             play.tell(OrderCancelled, client_id=order.client_id, reason="x")
 
 
+@pytest.mark.requirement("B64")
 @given(STEPS)
 def test_the_shares_are_the_position_whatever_happens(story: list[tuple[str, int]]) -> None:
     """Lots and money of all shares are those of the run, to the unit, and no two shares are opposite."""

@@ -58,6 +58,8 @@ def books_of_shares(story: Story) -> list[str]:
     return found
 
 
+@pytest.mark.requirement("B61")
+@pytest.mark.requirement("B64")
 @pytest.mark.parametrize("first", range(1, SEEDS + 1, SEEDS_PER_TEST))
 def test_several_traders_crash_and_go_on_with_books_that_agree(first: int) -> None:
     """Every check of a story holds, replay included; shares add up; traders met and were arbitrated between."""
@@ -81,6 +83,8 @@ def test_at_an_exchange_that_outlives_the_run_the_books_agree_too(seed: int) -> 
     assert not books_of_shares(story)
 
 
+@pytest.mark.requirement("B61")
+@pytest.mark.requirement("B64")
 def test_shipped_traders_on_bars_of_their_own_share_a_run() -> None:
     """Ten minutes of the default market: each decides on its own bars, entries are scaled, the run ends flat."""
     pairs = (

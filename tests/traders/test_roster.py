@@ -15,6 +15,7 @@ def read(text: str) -> Entry:
     return read_entry(text, kinds=KINDS, intervals=INTERVALS)
 
 
+@pytest.mark.requirement("B64")
 @pytest.mark.parametrize(
     "text, entry, label",
     [
