@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from agora import __version__
-from agora.cli import looking, market, running, settings, steering, testnets
+from agora.cli import gathering, looking, market, running, settings, steering, testnets
 from agora.cli.shared import guarded, say
 
 app = typer.Typer(
@@ -22,7 +22,7 @@ app = typer.Typer(
 config_app = typer.Typer(help="Settings: show, check, describe, write a template.", no_args_is_help=True)
 runs_app = typer.Typer(help="Housekeeping of run folders.", no_args_is_help=True)
 testnet_app = typer.Typer(help="Loopback stand-ins that speak the real protocols.", no_args_is_help=True)
-data_app = typer.Typer(help="Recordings: import original files, look inside.", no_args_is_help=True)
+data_app = typer.Typer(help="Recordings: import original files, record a venue, look inside.", no_args_is_help=True)
 
 
 def _version(value: bool) -> None:
@@ -44,6 +44,7 @@ running.register(app)
 market.register(app, testnet_app)
 testnets.register(testnet_app)
 looking.register(app, runs_app, data_app)
+gathering.register(data_app)
 steering.register(app)
 settings.register(app, config_app)
 app.add_typer(config_app, name="config")

@@ -35,6 +35,11 @@ def recording_facts(path: Path) -> dict[str, Any]:
     return {"recording": str(path), **_facts(show_recording(path))}
 
 
+def gathered_facts(path: Path, facts: RecordingFacts) -> dict[str, Any]:
+    """What was recorded of a venue."""
+    return {"recording": str(path), **_facts(facts)}
+
+
 def _facts(facts: RecordingFacts) -> dict[str, Any]:
     return {
         "instruments": [msgspec.to_builtins(instrument) for instrument in facts.instruments],

@@ -13,9 +13,9 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from agora.domain.errors import StartFault, Transient, UsageFault
-from agora.domain.events import Event, MarketCandle, MarketQuote, MarketTrade
+from agora.domain.events import Event, MarketCandle, MarketFundingRate, MarketQuote, MarketTrade
 from agora.domain.instruments import Instrument
-from agora.domain.numbers import NS_PER_MS, NS_PER_S, Rounding
+from agora.domain.numbers import NS_PER_MS, NS_PER_S, PPB, Rounding
 from agora.engine.ports import Clock
 from agora.venues.bar_keeper import BarPatience, NotServed
 from agora.venues.outlet import FeedWants, Outlet
@@ -29,6 +29,8 @@ PRINTS_MAX = 200
 PRINT_IDS_KEPT = 2_000
 BARS_PER_CALL = 500
 CALLS_MAX = 40
+SETTLEMENTS_PER_CALL = 100
+SETTLEMENTS_MAX = 20_000
 TIMEFRAMES = {60: "1m", 300: "5m", 900: "15m", 1_800: "30m", 3_600: "1h", 14_400: "4h", 86_400: "1d"}
 # A book stamped longer ago is not the present; some exchanges stamp none.
 LAG_NS_MAX = 10 * NS_PER_S
@@ -59,6 +61,12 @@ class Exchange(Protocol):
         self, symbol: str, timeframe: str, since: int | None = None, limit: int | None = None
     ) -> list[list[float]]:
         """Bars as [begin in ms, open, high, low, close, volume]."""
+        ...
+
+    async def fetch_funding_rate_history(
+        self, symbol: str, since: int | None = None, limit: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Settlements of a perpetual."""
         ...
 
     async def close(self) -> None:
@@ -96,17 +104,17 @@ def ccxt_library(name: str) -> Library:
     return Library(getattr(ccxt, name)({"enableRateLimit": True}), (ccxt.BaseError,))
 
 
-class _Market:
-    """One symbol there."""
+class ExchangeMarket:
+    """One symbol there, under the name that the library has for it."""
 
-    def __init__(self, instrument: Instrument) -> None:
+    def __init__(self, instrument: Instrument, unified: str) -> None:
         self.instrument = instrument
+        self.unified = unified
         # Another exchange has other steps: its touch is widened to ours, never narrowed.
         self.bids = Steps(instrument.tick, Rounding.DOWN)
         self.asks = Steps(instrument.tick, Rounding.UP)
         self.prices = Steps(instrument.tick, Rounding.NEAREST)
         self.sizes = Steps(instrument.lot, Rounding.DOWN)
-        self.unified = ""
         self.print_ids: dict[str, None] = {}
         self.usable_ns = 0
 
@@ -124,7 +132,8 @@ class CcxtFeed:
         self._name = name
         self._settings = settings
         self._clock = clock
-        self._markets = {symbol: _Market(instrument) for symbol, instrument in wants.instruments.items()}
+        self._wants = wants
+        self._markets: dict[str, ExchangeMarket] = {}
         self._screen = Screen()
         self._tally = FaultTally()
         self._flushed_ns = 0
@@ -137,11 +146,9 @@ class CcxtFeed:
     async def open(self) -> None:
         """Find the symbols, read the warm-up bars, and return with the first book; raises `StartFault`."""
         try:
-            markets = await self._library.ask(self._exchange.load_markets(), START_S_MAX)
+            self._markets |= await markets_of(self._library, self._wants.instruments, self._name)
         except Transient as fault:
             raise StartFault(f"{self._name} cannot be reached: {fault}") from fault
-        for market in self._markets.values():
-            market.unified = _unified(market.instrument, markets, self._name)
         works = {
             f"{self._name} {symbol}": functools.partial(self._poll, market) for symbol, market in self._markets.items()
         }
@@ -162,7 +169,7 @@ class CcxtFeed:
 
     # Asking.
 
-    async def _poll(self, market: _Market) -> None:
+    async def _poll(self, market: ExchangeMarket) -> None:
         while True:
             try:
                 book = await self._library.ask(
@@ -195,7 +202,7 @@ class CcxtFeed:
 
     # Reading.
 
-    def _read_book(self, market: _Market, book: dict[str, Any]) -> None:
+    def _read_book(self, market: ExchangeMarket, book: dict[str, Any]) -> None:
         now_ns = self._clock.now_ns()
         try:
             quote = _quote(market, book, now_ns)
@@ -210,7 +217,7 @@ class CcxtFeed:
         if self._outlet.is_connected:
             self._outlet.tell(quote)
 
-    def _read_prints(self, market: _Market, prints: Sequence[dict[str, Any]]) -> None:
+    def _read_prints(self, market: ExchangeMarket, prints: Sequence[dict[str, Any]]) -> None:
         """Prints that are new; those of the first answer are from before we looked."""
         is_first = not market.print_ids
         now_ns = self._clock.now_ns()
@@ -224,7 +231,7 @@ class CcxtFeed:
         while len(market.print_ids) > PRINT_IDS_KEPT:
             del market.print_ids[next(iter(market.print_ids))]
 
-    def _read_print(self, market: _Market, row: dict[str, Any], now_ns: int) -> None:
+    def _read_print(self, market: ExchangeMarket, row: dict[str, Any], now_ns: int) -> None:
         try:
             trade = MarketTrade(
                 ts_ns=now_ns,
@@ -254,7 +261,7 @@ class CcxtFeed:
 class CcxtBars:
     """Bars of another exchange (port `BarSource`)."""
 
-    def __init__(self, library: Library, markets: dict[str, _Market], settings: ProviderSettings) -> None:
+    def __init__(self, library: Library, markets: dict[str, ExchangeMarket], settings: ProviderSettings) -> None:
         self._library = library
         self._markets = markets
         self._settings = settings
@@ -282,8 +289,42 @@ class CcxtBars:
             since_ms = int(rows[-1][0]) + interval_s * 1_000
         return found
 
+    async def settlements(self, symbol: str, *, span_ns: tuple[int, int]) -> list[MarketFundingRate]:
+        """Funding settled in the span: of a perpetual; a spot market has none. Raises `Transient`."""
+        market = self._markets[symbol]
+        found: dict[int, MarketFundingRate] = {}
+        since_ms = span_ns[0] // NS_PER_MS
+        while ":" in market.unified and len(found) < SETTLEMENTS_MAX:
+            call = self._library.exchange.fetch_funding_rate_history(market.unified, since_ms, SETTLEMENTS_PER_CALL)
+            rows = await self._library.ask(call, self._settings.call_s_max)
+            new = {ts_ns: rate for ts_ns, rate in (_settlement(symbol, row) for row in rows) if ts_ns not in found}
+            found |= new
+            if not new or max(new) >= span_ns[1]:
+                break
+            since_ms = max(new) // NS_PER_MS + 1
+        return [found[ts_ns] for ts_ns in sorted(found) if span_ns[0] < ts_ns <= span_ns[1]]
 
-def _candle(market: _Market, row: Sequence[float], interval_s: int) -> MarketCandle:
+
+def _settlement(symbol: str, row: dict[str, Any]) -> tuple[int, MarketFundingRate]:
+    """The library tells rates as fractions; exchanges stamp them some milliseconds late."""
+    try:
+        ts_ns = int(row["timestamp"]) // 1_000 * NS_PER_S
+        rate_ppb = round(float(row["fundingRate"]) * PPB)
+    except (KeyError, TypeError, ValueError) as fault:
+        raise Transient(f"a funding rate that cannot be read: {fault!r}") from fault
+    return ts_ns, MarketFundingRate(ts_ns=ts_ns, instrument=symbol, rate_ppb=rate_ppb)
+
+
+async def markets_of(library: Library, instruments: dict[str, Instrument], name: str) -> dict[str, ExchangeMarket]:
+    """The markets of some contracts; raises `Transient`, or `UsageFault` for one that the exchange has not."""
+    listed = await library.ask(library.exchange.load_markets(), START_S_MAX)
+    return {
+        symbol: ExchangeMarket(instrument, _unified(instrument, listed, name))
+        for symbol, instrument in instruments.items()
+    }
+
+
+def _candle(market: ExchangeMarket, row: Sequence[float], interval_s: int) -> MarketCandle:
     try:
         opened, high, low, close = (market.prices.of(price) for price in row[1:5])
         return MarketCandle(
@@ -301,7 +342,7 @@ def _candle(market: _Market, row: Sequence[float], interval_s: int) -> MarketCan
         raise Transient(f"a bar that cannot be read: {fault}") from fault
 
 
-def _quote(market: _Market, book: dict[str, Any], now_ns: int) -> MarketQuote:
+def _quote(market: ExchangeMarket, book: dict[str, Any], now_ns: int) -> MarketQuote:
     stamp_ms, bids, asks = book.get("timestamp"), book["bids"], book["asks"]
     if isinstance(stamp_ms, int) and now_ns - stamp_ms * NS_PER_MS > LAG_NS_MAX:
         raise Unusable(Reason.STALE, f"{market.unified} {stamp_ms}")

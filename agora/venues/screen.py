@@ -24,6 +24,7 @@ from agora.domain.numbers import NS_PER_S
 
 MARK_PERCENT = 5  # how far a market strays from its own mark price; further, one of the two is wrong
 MARK_AGE_NS = 5 * NS_PER_S  # an older mark price says nothing about the present
+DOUBT_PERCENT = 5  # where somebody can be asked, it costs a second to ask about a move that no half second has
 JUMP_PERCENT = 20  # no minute of the recordings moves more than 4 %; five times that is a fault until confirmed
 AGREE_PERCENT = 1  # prices that confirm a jump lie within the noise of one second of each other
 CONFIRMATIONS = 3  # two equal faults in a row were seen in feeds, three were not
@@ -85,17 +86,17 @@ class _LastGood(msgspec.Struct, gc=False):
             return False
         return abs(price_ticks - mark) * 100 > mark * MARK_PERCENT
 
-    def is_absurd(self, price_ticks: int) -> bool:
-        """Whether the price is too far from the last good one and not yet confirmed."""
+    def is_absurd(self, price_ticks: int, *, is_asking: bool) -> bool:
+        """Whether the price is too far from the last good one and not confirmed; where one asks, nothing here does."""
         last = self.price_ticks
-        if last == 0 or abs(price_ticks - last) * 100 <= last * JUMP_PERCENT:
+        if last == 0 or abs(price_ticks - last) * 100 <= last * (DOUBT_PERCENT if is_asking else JUMP_PERCENT):
             self.price_ticks = price_ticks
             self.candidates = 0
             return False
         agrees = abs(price_ticks - self.candidate_ticks) * 100 <= self.candidate_ticks * AGREE_PERCENT
         self.candidates = self.candidates + 1 if self.candidates and agrees else 1
         self.candidate_ticks = price_ticks
-        if self.candidates < CONFIRMATIONS:
+        if is_asking or self.candidates < CONFIRMATIONS:
             return True
         self.price_ticks = price_ticks
         self.candidates = 0
@@ -103,13 +104,24 @@ class _LastGood(msgspec.Struct, gc=False):
 
 
 class Screen:
-    """Judges each market event against the last good one of its instrument, and against its mark where one is told."""
+    """Judges each market event against the last good one of its instrument, and against its mark where one is told.
 
-    __slots__ = ("_last_good", "_last_marks")
+    A price that jumps is believed when it is repeated, as there is nobody else to ask about a recording. `is_asking`:
+    there is somebody, and only `believe` ends the doubt.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_is_asking", "_last_good", "_last_marks")
+
+    def __init__(self, *, is_asking: bool = False) -> None:
+        self._is_asking = is_asking
         self._last_good: dict[str, _LastGood] = {}
         self._last_marks: dict[str, _LastGood] = {}
+
+    def believe(self, instrument: str, price_ticks: int) -> None:
+        """Somebody else says where the market is: what follows is judged from there."""
+        for prices in (self._last_good, self._last_marks):
+            prices.setdefault(instrument, _LastGood()).price_ticks = price_ticks
+        self._last_good[instrument].mark_ticks = 0
 
     def mark(self, instrument: str, price_ticks: int, *, ts_ns: int) -> str | None:
         """Why a mark price must be dropped, or None when it is good: market data are held against it from now on."""
@@ -117,7 +129,7 @@ class Screen:
             return Reason.NOT_POSITIVE
         if price_ticks > STEPS_MAX:
             return Reason.TOO_LARGE
-        if self._last_marks.setdefault(instrument, _LastGood()).is_absurd(price_ticks):
+        if self._last_marks.setdefault(instrument, _LastGood()).is_absurd(price_ticks, is_asking=self._is_asking):
             return Reason.ABSURD_JUMP
         last = self._last_good.setdefault(instrument, _LastGood())
         last.mark_ticks, last.mark_ts_ns = price_ticks, ts_ns
@@ -135,7 +147,7 @@ class Screen:
             return reason
         if price_ticks and last.is_off_mark(price_ticks, event.ts_ns):
             return Reason.OFF_MARK
-        if price_ticks and last.is_absurd(price_ticks):
+        if price_ticks and last.is_absurd(price_ticks, is_asking=self._is_asking):
             return Reason.ABSURD_JUMP
         last.ts_ns = event.ts_ns
         return None

@@ -6,6 +6,7 @@ so that its silence means a dead stream however alive the socket is; a price tha
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
@@ -34,6 +35,9 @@ PATIENCE_NS, PATIENCE_NS_MAX = 30 * NS_PER_S, 300 * NS_PER_S
 # So many frames in a row that are too old or ahead: our idea of the venue's clock may be what is wrong.
 UNTIMELY_FRAMES = 3
 MEASURE_NS = 10 * NS_PER_S
+# So many prices in a row that contradict what was believed are asked about, at most so often.
+DOUBTS_MAX = 3
+DOUBT_PAUSE_S = 1.0
 
 
 class BitunixFeed:
@@ -71,12 +75,14 @@ class BitunixFeed:
         self._patient_until_ns = 0
         self._measured_ns = 0
         self._measuring = Bell()
+        self._doubting = Bell()
 
     # The port.
 
     async def open(self) -> None:
         """Read the warm-up bars, connect, and return with the first data; raises `StartFault` when none come."""
-        works = {"market socket": self._socket.run, "clock offset": self._measure_clock}
+        await self._ask_prices(self._symbols)
+        works = {"market socket": self._socket.run, "clock offset": self._measure_clock, "doubts": self._end_doubts}
         await self._outlet.open(works, within_s=self._settings.start_s_max)
 
     async def close(self) -> None:
@@ -135,6 +141,8 @@ class BitunixFeed:
     def _look_around(self, now_ns: int) -> None:
         """Say what was counted; find symbols that are silent while others speak."""
         self._outlet.tell_all(self._reader.pending(now_ns))
+        if any(count >= DOUBTS_MAX for count in self._reader.doubts.values()):
+            self._doubting.ring()
         if self._reader.untimely >= UNTIMELY_FRAMES:
             self._measuring.ring()
         silent = [s for s in self._symbols if now_ns - self._reader.seen_ns(s) > self._silent_ns]
@@ -160,6 +168,24 @@ class BitunixFeed:
                 await self._client.funding_rate(self._symbols[0])
             except FAULTS as fault:
                 LOGGER.warning("the venue's clock cannot be asked for: %s", fault)
+
+    async def _end_doubts(self) -> None:
+        """A market that seems to have jumped is asked for over REST: one broken channel does not vouch for itself."""
+        while True:
+            await self._doubting.wait(None)
+            await self._ask_prices(tuple(self._reader.doubts))
+            await asyncio.sleep(DOUBT_PAUSE_S)
+
+    async def _ask_prices(self, symbols: Sequence[str]) -> None:
+        try:
+            rows = await self._client.tickers(symbols) if symbols else []
+        except FAULTS as fault:
+            LOGGER.warning("the venue's prices cannot be asked for: %s", fault)
+            return
+        for row in rows:
+            price = row.mark_price or row.last_price
+            if row.symbol in symbols and price is not None:
+                self._reader.believe(row.symbol, price)
 
 
 def market_socket(url: str, network: Network, settings: BitunixSettings, *, seed: int) -> Callable[[Talk], Connection]:

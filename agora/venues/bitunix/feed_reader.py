@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from decimal import Decimal
 
 import msgspec
 
@@ -31,6 +32,8 @@ DEPTH, TRADE, PRICE = "depth_book15", "trade", "price"
 CHANNELS = (DEPTH, TRADE, PRICE)
 # So many older frames in a row, each after the one before, are a clock that was set back, and no disorder.
 SET_BACK_FRAMES = 3
+# What makes a price doubtful: it is asked for elsewhere.
+DOUBTS = (Reason.ABSURD_JUMP, Reason.OFF_MARK)
 # Frames of one millisecond that a repeated one is compared with.
 CONTENTS_KEPT = 7
 SAMPLE_CHARACTERS = 160
@@ -139,11 +142,13 @@ class MarketReader:
         self._markets = {symbol: _Market(instrument) for symbol, instrument in instruments.items()}
         for market in self._markets.values():
             market.settled_ns = settled_ns
-        self._screen = Screen()
+        self._screen = Screen(is_asking=True)
         self._tally = FaultTally()
         self._flushed_ns = 0
         # Frames of depth that could be used.
         self.usable = 0
+        # Symbols whose prices contradict what was believed of them, with how often since they last did not.
+        self.doubts: dict[str, int] = {}
         # Frames that the clocks of the two ends contradict, since the last one that they do not.
         self.untimely = 0
 
@@ -157,6 +162,12 @@ class MarketReader:
     def seen_ns(self, symbol: str) -> int:
         """When the depth of a symbol was last usable, or its connection began."""
         return self._markets[symbol].depth_ns
+
+    def believe(self, symbol: str, price: Decimal) -> None:
+        """What the venue says elsewhere of where the market is: socket frames are judged from there."""
+        market = self._markets[symbol]
+        self._screen.believe(symbol, market.instrument.price_ticks(price, Rounding.NEAREST))
+        self.doubts.pop(symbol, None)
 
     @property
     def have_all_spoken(self) -> bool:
@@ -237,7 +248,10 @@ class MarketReader:
         for event in (quote, depth):
             reason = None if event is None else self._screen.judge(event)
             if reason is not None:
+                if reason in DOUBTS:
+                    self.doubts[symbol] = self.doubts.get(symbol, 0) + 1
                 return self.drop(reason, content, now_ns=now_ns)
+        self.doubts.pop(symbol, None)
         is_same_touch = bids[:1] == market.bids[:1] and asks[:1] == market.asks[:1]
         market.bids, market.asks, market.depth_ns = bids, asks, now_ns
         market.has_spoken = True

@@ -47,6 +47,7 @@ class MarketEnd:
     is_garbage: bool = False
     is_down: bool = False
     silent: set[str] = field(default_factory=set)
+    wrong_by: float = 1.0
     lag_s: float = 0.0
     ahead_s: float = 0.0
     bars_appear_s: float = 0.0
@@ -63,12 +64,20 @@ class MarketEnd:
         """The time of the venue's clock."""
         return self.clock.now_ns() / NS_PER_S + self.ahead_s
 
+    def mid_of(self, symbol: str) -> float:
+        """Where the market of a symbol is."""
+        return self.mid if symbol == SYMBOL else self.mid / 30
+
     def app(self) -> web.Application:
         """Both halves of what is public."""
         app = web.Application()
         app.router.add_get("/public/", self._socket)
         app.router.add_get("/api/v1/futures/market/kline", self._kline)
         app.router.add_get("/api/v1/futures/market/funding_rate", self._funding)
+        app.router.add_get("/api/v1/futures/market/tickers", self._tickers)
+        app.router.add_get("/api/v1/futures/market/get_funding_rate_history", self._settlements)
+        app.router.add_get("/api/v1/futures/market/trading_pairs", self._pairs)
+        app.router.add_get("/api/v1/futures/position/get_position_tiers", self._tiers)
         return app
 
     async def reset(self) -> None:
@@ -118,7 +127,7 @@ class MarketEnd:
         if self.is_garbage:
             await socket.send_str("<html>")
             return
-        mid = self.mid if stream["symbol"] == SYMBOL else self.mid / 30
+        mid = self.mid_of(stream["symbol"]) * self.wrong_by
         if stream["ch"] == "price":
             data: dict[str, Any] = {"ip": str(mid), "mp": str(mid), "fr": "0.01", "ft": self.settled, "nft": ""}
         else:
@@ -174,6 +183,45 @@ class MarketEnd:
         row = {"symbol": SYMBOL, "markPrice": "86700", "lastPrice": "86700", "indexPrice": "86700"}
         row |= {"fundingRate": "0.01", "fundingInterval": "8", "nextFundingTime": "1800028800000"}
         return self._answer({"code": 0, "data": [row], "msg": "Success"})
+
+    async def _tickers(self, request: web.Request) -> web.Response:
+        """True prices, whatever the socket says."""
+        if self.rest_fails:
+            return web.Response(status=502, text="<html>")
+        rows = [
+            {"symbol": symbol, "markPrice": str(self.mid_of(symbol)), "lastPrice": str(self.mid_of(symbol))}
+            for symbol in request.query["symbols"].split(",")
+        ]
+        return self._answer({"code": 0, "data": rows, "msg": "Success"})
+
+    async def _settlements(self, request: web.Request) -> web.Response:
+        """Every eight hours since a time, newest first."""
+        start_s = int(request.query["starTime"]) // 1_000
+        first = -(-start_s // 28_800) * 28_800
+        times = list(range(first, int(self.now_s()), 28_800))[: int(request.query["limit"])]
+        rows = [
+            {"fundingRate": "0.0001", "fundingTime": str(at * 1_000), "markPrice": "86700"} for at in reversed(times)
+        ]
+        return self._answer({"code": 0, "data": rows, "msg": "Success"})
+
+    async def _pairs(self, _: web.Request) -> web.Response:
+        bounds = {"minTradeVolume": "0.001", "maxLimitOrderVolume": "100", "maxMarketOrderVolume": "50"}
+        leverages = {"minLeverage": 1, "maxLeverage": 125, "defaultLeverage": 20, "defaultMarginMode": 1}
+        state = {"symbolStatus": "OPEN", "isApiSupported": True, "priceProtectScope": "0.05"}
+        rows = [
+            {"symbol": symbol, "base": symbol[:3], "quote": "USDT", "basePrecision": 3, "quotePrecision": decimals}
+            | bounds
+            | leverages
+            | state
+            for symbol, decimals in ((SYMBOL, 1), (OTHER, 2))
+        ]
+        return self._answer({"code": 0, "data": rows, "msg": "Success"})
+
+    async def _tiers(self, request: web.Request) -> web.Response:
+        row = {"symbol": request.query["symbol"], "level": 1, "startValue": "0", "endValue": "50000"}
+        return self._answer(
+            {"code": 0, "data": [row | {"leverage": 125, "maintenanceMarginRate": "0.004"}], "msg": "Success"}
+        )
 
 
 class Listener:

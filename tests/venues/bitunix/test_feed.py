@@ -324,6 +324,43 @@ def test_data_that_are_old_are_dropped_and_the_stream_is_given_up() -> None:
     assert [event for event in heard.of(MarketQuote) if event.ts_ns > heard.of(FeedLost)[0].ts_ns] == []
 
 
+@pytest.mark.parametrize("wrong_by", [10, 0.1, 1.25, 0.9])
+def test_prices_that_are_wrong_on_the_socket_are_not_told_however_long_it_says_them(wrong_by: float) -> None:
+    """Mark and book agree with each other, and REST does not: one broken channel does not vouch for itself."""
+
+    async def story(venue: MarketEnd, listener: Listener) -> None:
+        await listener.listen(10)
+        venue.wrong_by = wrong_by
+        await listener.listen(30)
+        venue.wrong_by = 1
+        back_ns = listener.clock.now_ns()
+        await listener.listen(10)
+        assert listener.of(MarketQuote)[-1].ts_ns > back_ns
+
+    assert {quote.bid_ticks for quote in played(story).of(MarketQuote)} == {867_000}
+
+
+def test_a_run_that_begins_with_wrong_prices_waits_for_right_ones() -> None:
+    """There is no last good price yet: it is asked for over REST before anything is believed."""
+    with pytest.raises(StartFault):
+        played(listen, end={"wrong_by": 10.0}, keys={"start_s_max": 15})
+
+
+@pytest.mark.parametrize("move", [0.6, 0.85, 1.5])
+def test_a_market_that_has_really_jumped_is_believed_as_soon_as_rest_says_so(move: float) -> None:
+    """Within five seconds, before the stream would be given up."""
+
+    async def story(venue: MarketEnd, listener: Listener) -> None:
+        await listener.listen(10)
+        listener.heard.clear()
+        venue.mid = round(venue.mid * move, 1) + 0.05
+        await listener.listen(8)
+
+    heard = played(story)
+    assert heard.of(FeedLost) == []
+    assert heard.of(MarketQuote)[0].ts_ns < START_NS + 15 * NS_PER_S
+
+
 def test_a_trade_is_told_when_it_is_told() -> None:
     """Prints come between the windows."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -235,13 +236,29 @@ def test_a_wrong_price_is_not_believed_against_the_mark_however_often_it_is_said
     assert desk.dropped == {Reason.OFF_MARK: 18}
 
 
-def test_a_market_that_moves_with_its_mark_is_believed() -> None:
-    """A crash of a tenth is no fault: the mark says the same."""
+def test_a_market_that_jumps_is_doubted_until_somebody_else_says_so() -> None:
+    """A mark that says the same is of the same socket; what REST says is believed at once."""
     desk = Desk()
     desk.hear("price", MARK)
     desk.depth(ms=10)
-    desk.hear("price", {**MARK, "mp": "78000"}, ms=300)
-    assert kinds(desk.depth("78000", "78001", ms=310)) == [MarketDepth, MarketQuote]
+    for number in range(1, 5):
+        desk.hear("price", {**MARK, "mp": "78000"}, ms=310 * number - 5)
+        desk.depth("78000", "78001", ms=310 * number)
+    assert desk.reader.usable == 1
+    assert desk.reader.doubts == {SYMBOL: 4}
+    desk.reader.believe(SYMBOL, Decimal(78_100))
+    assert kinds(desk.depth("78000", "78001", ms=2_000)) == [MarketDepth, MarketQuote]
+    assert desk.reader.doubts == {}
+
+
+def test_a_market_that_moves_step_by_step_is_believed() -> None:
+    """A crash of a third within a minute, as no market has had one, is no fault."""
+    desk = Desk()
+    for number in range(200):
+        price = f"{86_700 * 0.998**number:.1f}"
+        desk.hear("price", {**MARK, "mp": price}, ms=310 * number)
+        desk.depth(price, f"{float(price) + 0.1:.1f}", ms=310 * number + 5)
+    assert desk.reader.usable == 200
 
 
 def test_a_mark_that_is_wrong_once_changes_nothing() -> None:
