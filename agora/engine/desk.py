@@ -73,12 +73,14 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 class Desk:
     """A state with its rules. One step appends its effects to `out`, in the order they must be carried out."""
 
-    __slots__ = ("intervals_s", "out", "rules", "state", "trader_intervals_s", "views", "weights_ppm")
+    __slots__ = ("intervals_s", "out", "rules", "state", "symbols", "trader_intervals_s", "views", "weights_ppm")
 
     def __init__(self, state: State, rules: Rules) -> None:
         self.state = state
         self.rules = rules
         self.out: list[Effect] = []
+        # In a fixed order: dictionaries of the state have another one after a checkpoint.
+        self.symbols = tuple(sorted(rules.instruments))
         self.views = tuple(TraderView(self, trader.name) for trader in rules.traders)
         self.trader_intervals_s = rules.trader_intervals_s or (rules.interval_s,) * len(rules.traders)
         self.weights_ppm = rules.weights_ppm or (PPM,) * len(rules.traders)

@@ -340,7 +340,7 @@ def on_started(desk: Desk, event: RunStarted) -> None:
     state.is_reconciled = not state.needs_user_stream
     if event.duration_ns:
         state.end_ts_ns = event.ts_ns + event.duration_ns
-    for symbol in sorted(desk.rules.instruments):
+    for symbol in desk.symbols:
         state.markets[symbol] = Market(courses=[Course(interval_s) for interval_s in desk.intervals_s])
         state.holdings[symbol] = Holding(Position())
     state.ledger.deposit(event.equity_units)
@@ -434,8 +434,8 @@ def on_timer(_: Desk, __: Timer) -> None:
 def _meet_deadlines(desk: Desk) -> None:
     """Close bars whose end has passed and let the watchdogs bite."""
     state = desk.state
-    for symbol, market in state.markets.items():
-        _close_bars(desk, market, symbol)
+    for symbol in desk.symbols:
+        _close_bars(desk, state.markets[symbol], symbol)
     if state.now_ns >= state.reconcile_due_ns:
         reconciling.ask(desk)
     if state.phase is not Phase.RUNNING:
