@@ -6,7 +6,16 @@ import itertools
 
 import pytest
 
-from agora.domain.events import ErrorSeen, Event, FeedMalformed, OperatorCommand, OrderFilled, PositionChanged
+from agora.domain.events import (
+    ErrorSeen,
+    Event,
+    FeedMalformed,
+    OperatorCommand,
+    OrderFilled,
+    PositionChanged,
+    Reconcile,
+    UserLost,
+)
 from agora.engine.desk import Desk
 from agora.engine.ports import Effect
 from agora.engine.state import State
@@ -20,6 +29,7 @@ from agora.risk.breakers import BreakerSettings
 from agora.risk.limits import LimitSettings
 from tests.report.builders import (
     BTC,
+    EQUITY_UNITS,
     ETH,
     START_NS,
     Rows,
@@ -250,6 +260,30 @@ def test_memory_does_not_grow_with_the_run() -> None:
     assert run.collector.liquidations == wanted
     assert run.collector.unreferenced_fills == wanted
     assert run.collector.metrics_rows >= wanted
+
+
+@pytest.mark.requirement("P1.3")
+@pytest.mark.parametrize("cause", ["books that differ", "an outside hand", "a refused key"])
+def test_trouble_with_the_account_is_explained_with_its_figures(cause: str) -> None:
+    """Both values of a difference, the size of a fill that is not ours, the venue's own words about a key."""
+    run = SmallRun().feed(wave(1))
+    now_ns = run.desk.state.now_ns
+    if cause == "books that differ":
+        run.take(Reconcile(ts_ns=now_ns, positions={"BTCUSDT": 4}, open_client_ids=(), cash_units=EQUITY_UNITS))
+        wanted = ("desync", "BTCUSDT: we have 0 lots, the venue 4")
+    elif cause == "an outside hand":
+        fill = OrderFilled(
+            ts_ns=now_ns, client_id="foreign-1", venue_id="v", venue_fill_id="x",
+            instrument="BTCUSDT", side="sell", purpose="foreign", liquidity="taker",
+            fill_price_ticks=500_000, fill_size_lots=3, fee_units=0,
+        )  # fmt: skip
+        run.take(fill)
+        wanted = ("desync", "BTCUSDT: sell of 3 lots by an outside hand")
+    else:
+        run.take(UserLost(ts_ns=now_ns, reason="auth: 10003 the key is not known"))
+        wanted = ("auth", "auth: 10003 the key is not known")
+    reason = run.desk.state.end_reason
+    assert (reason, run.collector.end_detail(reason)) == wanted
 
 
 def test_errors_of_a_run_do_not_disturb_the_collector() -> None:
