@@ -35,6 +35,7 @@ class StopLeg(Leg):
         self._children: list[WireOrder] = []
         self._bare_since_ns = 0
         self._fired_ns = 0
+        self._lost_since_ns = 0
         self._takes_any = False
 
     def resume(self) -> None:
@@ -83,6 +84,7 @@ class StopLeg(Leg):
         self._line.crew.start(child.run(), name=f"stop {self.client_id}")
 
     async def _rows(self) -> list[TpslRow]:
+        """Its triggers that wait."""
         symbol = self.order.instrument
         rows = [row for row in await self._line.ask(self._line.client.tpsl_pending(symbol)) if self._is_mine(row)]
         self._row_ids |= {row.tpsl_id for row in rows}
@@ -100,10 +102,8 @@ class StopLeg(Leg):
         if row.sl_price is None or row.tpsl_id in self._line.claimed:
             return self._line.claimed.get(row.tpsl_id) == self.client_id
         is_mine = self._line.ticks(row.symbol, row.sl_price) in (self.order.trigger_ticks, self._trigger_ticks)
-        is_mine = is_mine or (self._takes_any and not self._row_ids)
         if is_mine:
             self._line.claimed[row.tpsl_id] = self.client_id
-            self._row_ids.add(row.tpsl_id)
         return is_mine
 
     async def _work(self) -> bool:
@@ -124,14 +124,20 @@ class StopLeg(Leg):
         if not gone:
             return not self._is_waiting_for_child()
         status = {row.tpsl_id: row.status for row in await self._history()}
-        if any(status.get(tpsl_id, "NEW") == "NEW" for tpsl_id in gone):
+        if any(status.get(tpsl_id, "NEW") == "NEW" for tpsl_id in gone) and not self._is_lost_for_long():
             return False
+        self._lost_since_ns = 0
         self._row_ids -= gone
-        for tpsl_id in gone:
-            if status[tpsl_id] == "FILLED" and tpsl_id not in self._spent:
-                self._fired_ns = self._line.now_ns
+        if any(status.get(tpsl_id) == "FILLED" and tpsl_id not in self._spent for tpsl_id in gone):
+            self._fired_ns = self._line.now_ns
         await self._trades.sweep()
         return not self._is_waiting_for_child()
+
+    def _is_lost_for_long(self) -> bool:
+        """A trigger in no list: after the grace time it is taken as gone, and what is bare is protected anew."""
+        if not self._lost_since_ns:
+            self._lost_since_ns = self._line.now_ns
+        return self._line.now_ns - self._lost_since_ns >= int(self._line.settings.not_found_grace_s * NS_PER_S)
 
     def _is_waiting_for_child(self) -> bool:
         """A fired trigger's order may not be visible yet; after the grace time it counts as never made."""
@@ -159,7 +165,7 @@ class StopLeg(Leg):
         # A row without a size closes whatever the position holds.
         covered = sum(owed_lots if row.sl_qty is None else self._line.lots(symbol, row.sl_qty) for row in rows)
         if covered < owed_lots:
-            if self._is_bare_for_long():
+            if self._is_bare_for_long() and not await self._take_any():
                 await self._place(owed_lots - covered)
             return False
         self._bare_since_ns = 0
@@ -171,6 +177,17 @@ class StopLeg(Leg):
             self._told_ticks = self._trigger_ticks
             self.report_moved(trigger_ticks=self._trigger_ticks)
         return True
+
+    async def _take_any(self) -> bool:
+        """After a restart: a trigger that belongs to nobody may be ours, where we had just asked for it to be moved."""
+        if not self._takes_any:
+            return False
+        self._takes_any = False
+        rows = await self._line.ask(self._line.client.tpsl_pending(self.order.instrument))
+        strays = [row for row in rows if row.sl_price is not None and row.tpsl_id not in self._line.claimed]
+        if strays:
+            self._line.claimed[strays[0].tpsl_id] = self.client_id
+        return bool(strays)
 
     async def _place(self, lots: int) -> None:
         """A trigger for what is bare; where its price is passed already, the position is closed at once."""
