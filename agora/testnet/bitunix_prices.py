@@ -20,12 +20,14 @@ from agora.domain.numbers import NS_PER_S
 from agora.exchange.perp_records import Bar
 from agora.testnet.bitunix_settings import BitunixTestnetSettings
 from agora.venues.import_detect import Format, source_of
-from agora.venues.local import SECONDS_PER_DAY, TICK_NS, TRADE_PROBABILITY, LocalSettings, ReferencePrice
+from agora.venues.local import SECONDS_PER_DAY, TICK_NS, TICKS_PER_S, TRADE_PROBABILITY, LocalSettings, ReferencePrice
 from agora.venues.recorded import RecordedSource, open_recording
 
 # Where the walks begin: prices of 2026 for the majors, whatever they are worth now.
 START_PRICES = {"BTCUSDT": 60_000.0, "ETHUSDT": 3_000.0, "XRPUSDT": 2.0, "TRXUSDT": 0.25}
 MINUTE_S = 60
+# Two hundred candles of 5 s, with which a short run begins, and some more.
+WALKED_S = 1_200
 # A recording that has no price in so many events has none at all.
 EVENTS_LOOKED_AT = 100_000
 
@@ -40,7 +42,7 @@ class Price(Protocol):
         ...
 
     def past(self, seconds: int) -> list[float]:
-        """A price a second before the first move, oldest first; the last is where it begins."""
+        """The prices of so many seconds before the start, oldest first; asked once, before anything else."""
         ...
 
 
@@ -49,8 +51,8 @@ class WalkPrice:
 
     funding_rate_ppb: int | None = None
 
-    def __init__(self, settings: BitunixTestnetSettings, symbol: str, start_price: float = 0.0) -> None:
-        self._start_price = start_price or START_PRICES[symbol]
+    def __init__(self, settings: BitunixTestnetSettings, symbol: str) -> None:
+        self._start_price = START_PRICES[symbol]
         local = LocalSettings(
             start_price=self._start_price,
             daily_volatility=settings.daily_volatility,
@@ -70,11 +72,15 @@ class WalkPrice:
         return self._price
 
     def past(self, seconds: int) -> list[float]:
-        """Plain noise of the same volatility that ends where the walk begins: a second is one draw."""
-        steps = np.random.Generator(np.random.PCG64(self._seed ^ 0x5EED)).standard_normal(seconds)
-        path = np.cumsum(steps[::-1]) * self._second_sigma
-        prices: list[float] = (self._start_price * np.exp(path[::-1])).tolist()
-        return [*prices[1:], self._start_price] if prices else []
+        """The walk itself shortly before the start, so that its trends go on; earlier noise of the same volatility.
+
+        A second of noise is one draw, one of the walk is ten of its steps.
+        """
+        walked = min(seconds, WALKED_S)
+        steps = np.random.Generator(np.random.PCG64(self._seed ^ 0x5EED)).standard_normal(seconds - walked)
+        path = np.cumsum(steps) * self._second_sigma
+        noise: list[float] = (self._start_price * np.exp(path[::-1])).tolist()
+        return [*noise, *(self.move(TICKS_PER_S) for _ in range(walked))]
 
 
 class Point(NamedTuple):
@@ -130,8 +136,9 @@ class RecordedPrice:
     def past(self, seconds: int) -> list[float]:
         """The first part of recorded candles; before recorded ticks there was a walk."""
         if self._source.interval_s:
-            return [self.move(NS_PER_S // TICK_NS) for _ in range(seconds)]
-        return WalkPrice(self._settings, self._symbol, self._from.price).past(seconds)
+            return [self.move(TICKS_PER_S) for _ in range(seconds)]
+        walked = WalkPrice(self._settings, self._symbol).past(seconds)
+        return [price * self._from.price / walked[-1] for price in walked]
 
     def _first(self) -> Point:
         point = next(self._points, None)
