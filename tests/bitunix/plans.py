@@ -97,6 +97,8 @@ ROWS: tuple[Row, ...] = (
     Row(fault=Fault.CANCEL_FILL_RACE, targets=("*",), for_s=(5, 30)),
     Row(fault=Fault.UNKNOWN_ORDER_UPDATES, targets=("user", "*")),
     Row(fault=Fault.PARTIAL_FLATTEN, targets=("*",), for_s=(20, 60)),
+    Row(fault=Fault.TRADE_FAILED, targets=("*",), chances=(1.0,), for_s=(10, 20), is_grave=True),
+    Row(fault=Fault.TRADE_RETRYING, targets=("*",), for_s=(5, 30)),
     # The venue.
     Row(fault=Fault.FOREIGN_POSITION_CHANGE, targets=("*",), chances=(1.0,), for_s=(0.5, 1), is_grave=True),
     Row(
@@ -114,6 +116,7 @@ ROWS: tuple[Row, ...] = (
     Row(fault=Fault.ENGINE_RESTART, targets=("*",), chances=(1.0,), for_s=(1, 8)),
     Row(fault=Fault.CANCEL_ONLY, targets=("*",), chances=(1.0,), for_s=(2, 15)),
     Row(fault=Fault.POST_ONLY_MODE, targets=("*",), chances=(1.0,), for_s=(2, 15)),
+    Row(fault=Fault.HEARTBEAT_REFUSED, targets=SOCKETS, for_s=(10, 30), chances=(1.0, 0.5)),
     Row(fault=Fault.RATE_LIMIT_LOW, targets=("*",), chances=(1.0,), for_s=(5, 30)),
 )
 ROW_OF = {row.fault: row for row in ROWS}
