@@ -59,6 +59,11 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 1
     library: Callable[[str], Library] = ccxt_library
 
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be gathered from."""
+        if self.provider != "bitunix" and not self.exchange:
+            raise UsageFault(f"data are gathered from bitunix or ccxt:EXCHANGE, not from {self.provider[:40]!r}")
+
     @property
     def exchange(self) -> str:
         """The exchange of a ccxt provider, empty for another."""
