@@ -113,11 +113,12 @@ class Mischief:
         if self._fires(Fault.GAP, targets) is not None:
             return []
         for fault, spoil in SPOILED.items():
+            if fault is Fault.CROSSED_BOOK and not channel.startswith("depth"):
+                continue  # There are no two sides in it.
             entry = self._fires(fault, targets)
             if entry is not None:
                 # What a spoiled frame tells is no news.
-                out = Outgoing(spoil(out.content, entry))
-                return [out]
+                return [Outgoing(spoil(out.content, entry))]
         place = (socket, channel)
         kept = self._kept.pop(place, None)
         if kept is not None:

@@ -148,7 +148,10 @@ def plan_of(seed: int, *, seconds: float = SECONDS) -> Plan:
     # A grave fault in company says little about the company: it comes alone or is left out.
     chosen = [first] if first.is_grave else [first, *(row for row in others if row != first and not row.is_grave)]
     crashes = () if draw.random() < 0.4 else tuple(_crash(draw, seconds) for _ in range(draw.randint(1, 3)))
-    return Plan(seed=seed, seconds=seconds, faults=tuple(entry(row, draw, seconds) for row in chosen), crashes=crashes)
+    faults = tuple(entry(row, draw, seconds) for row in chosen)
+    # A trader who acts each second has the venue's read limit for a neighbour; most do not.
+    pairs = (f"run.interval={draw.choice(('1s', '5s', '5s'))}",)
+    return Plan(seed=seed, seconds=seconds, faults=faults, crashes=crashes, pairs=pairs)
 
 
 def entry(row: Row, draw: random.Random, seconds: float) -> dict[str, Any]:
