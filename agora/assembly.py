@@ -213,6 +213,13 @@ async def check_venue(config: Config, access: Access) -> list[tuple[str, bool, s
     return found
 
 
+async def venue_clock(config: Config, access: Access) -> Clock:
+    """The time of a venue that is faster than the wall; raises `Transient` when it cannot be reached."""
+    bitunix = _bitunix()
+    clock: Clock = await bitunix.venue_clock(bitunix.road(config, access))
+    return clock
+
+
 def _bitunix() -> Any:
     """Everything that goes to Bitunix, with the library below it: 20 MB that other runs do not need."""
     return import_module("agora.bitunix_assembly")

@@ -37,6 +37,9 @@ VENUE_SEEN_S_MAX = 5
 READ_S_MAX = 4.0
 # A dozen requests of an account, at most ten a second, with room for one that is repeated.
 ACCOUNT_SEEN_S_MAX = 20
+# Waits of sockets that shrink with a faster clock, and how far: a busy machine is late by a tenth of a second.
+SOCKET_WAITS = ("keepalive_s", "market_silence_s_max", "user_silence_s_max")
+SOCKET_S_MIN = 0.5
 VENUE_NAME = "bitunix"
 
 
@@ -50,9 +53,16 @@ class Road(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def settings(self) -> BitunixSettings:
-        """Of the venue."""
+        """Of the venue. What a socket waits for is real time; the run judges its silence by the run's faster clock."""
         found: BitunixSettings = self.config["bitunix"]
-        return found
+        factor = max(1.0, self.run.clock_factor)
+        return msgspec.structs.replace(
+            found,
+            **{
+                name: max(getattr(found, name) / factor, min(SOCKET_S_MIN, getattr(found, name)))
+                for name in SOCKET_WAITS
+            },
+        )
 
     @property
     def run(self) -> RunSettings:
@@ -100,65 +110,70 @@ async def look(road: Road) -> Seen:
 
     Raises `Transient` when the venue cannot be reached, `StartFault` when it will not do.
     """
-    symbols, settings = road.run.symbol, road.settings
-    client = road.impatient_client()
-    try:
-        instruments = await _instruments(road, client)
-        seen = Seen(access=road.access, instruments=instruments, clock=await _venue_clock(road, client))
-        if not road.run.is_live:
-            return seen
-        async with asyncio.timeout(ACCOUNT_SEEN_S_MAX):
-            if settings.set_account:
-                await preflight.prepare(client, symbols, settings)
-            found = await preflight.look(client, symbols, settings)
-    except TimeoutError:
-        raise StartFault(f"{road.host} has not told of the account in {ACCOUNT_SEEN_S_MAX} s") from None
-    finally:
-        await client.close()
+    road, seen = await _meet(road)
+    if not road.run.is_live:
+        return seen
+    found = await _account(road, is_run=True)
     if found.problems:
         raise StartFault(f"the account is not ready for a run (`agora doctor` shows all): {'; '.join(found.problems)}")
     return msgspec.structs.replace(seen, equity_units=found.cash_units)
 
 
-async def _instruments(road: Road, client: BitunixClient) -> dict[str, Instrument]:
-    """The contracts; raises `Transient` naming the host when it does not answer in time."""
+async def venue_clock(road: Road) -> Clock:
+    """Time as the venue has it; raises `Transient` when it cannot be reached."""
+    met, _ = await _meet(road)
+    return met.clock
+
+
+async def check_venue(road: Road) -> list[tuple[str, bool, str]]:
+    """What a preflight finds, for `agora doctor`: what, whether it is good, what was found."""
+    try:
+        road, seen = await _meet(road)
+        rows = [("venue", True, road.host)]
+        rows += [(f"contract {item.symbol}", True, _contract_text(item)) for item in seen.instruments.values()]
+        if road.access.api_key is None:
+            return [*rows, ("keys", True, "none: only paper runs")]
+        found = await _account(road, is_run=False)
+    except (Transient, StartFault) as fault:
+        return [("venue", False, str(fault))]
+    facts = [(what, True, text) for what, text in found.facts.items()]
+    return [*rows, *facts, *(("problem", False, text) for text in found.problems_left(road.settings))]
+
+
+async def _meet(road: Road) -> tuple[Road, Seen]:
+    """The contracts, and the road on the venue's own time; raises `Transient` when it does not answer in time."""
+    client = road.impatient_client()
     try:
         async with asyncio.timeout(VENUE_SEEN_S_MAX):
-            return await preflight.instruments_of(client, road.run.symbol, road.settings)
+            instruments = await preflight.instruments_of(client, road.run.symbol, road.settings)
     except TimeoutError:
         raise Transient(f"no answer of {road.host} in {VENUE_SEEN_S_MAX} s") from None
     except StartFault as fault:
         if isinstance(fault.__cause__, Transient):
             raise Transient(f"{road.host}: {fault.__cause__}") from None
         raise
-
-
-async def _venue_clock(road: Road, client: BitunixClient) -> Clock | None:
-    """Time as the venue has it, where its time is faster than ours: then no wall shows it. Else None."""
-    if road.run.clock_factor == 1:
-        return None
-    return PacedClock(road.clock.now_ns() + round(client.clock_offset_ms * NS_PER_MS), road.run.clock_factor)
-
-
-async def check_venue(road: Road) -> list[tuple[str, bool, str]]:
-    """What a preflight finds, for `agora doctor`: what, whether it is good, what was found."""
-    client = road.impatient_client()
-    try:
-        contracts = await _instruments(road, client)
-        rows = [("venue", True, road.host)]
-        rows += [(f"contract {item.symbol}", True, _contract_text(item)) for item in contracts.values()]
-        if road.access.api_key is None:
-            return [*rows, ("keys", True, "none: only paper runs")]
-        async with asyncio.timeout(ACCOUNT_SEEN_S_MAX):
-            found = await preflight.look(client, road.run.symbol, road.settings)
-    except (Transient, StartFault) as fault:
-        return [("venue", False, str(fault))]
-    except TimeoutError:
-        return [("venue", False, f"{road.host} has not told of the account in {ACCOUNT_SEEN_S_MAX} s")]
     finally:
         await client.close()
-    facts = [(what, True, text) for what, text in found.facts.items()]
-    return [*rows, *facts, *(("problem", False, text) for text in found.problems_left(road.settings))]
+    if road.run.clock_factor == 1:
+        return road, Seen(access=road.access, instruments=instruments)
+    # Where its time is faster than ours no wall shows it: the run's clock is set by it.
+    clock = PacedClock(road.clock.now_ns() + client.clock_offset_ms * NS_PER_MS, road.run.clock_factor)
+    road = msgspec.structs.replace(road, clock=clock)
+    return road, Seen(access=road.access, instruments=instruments, clock=clock)
+
+
+async def _account(road: Road, *, is_run: bool) -> preflight.Preflight:
+    """What the account is, for a run after what the run sets in it was set; raises `StartFault`."""
+    client = road.impatient_client()
+    try:
+        async with asyncio.timeout(ACCOUNT_SEEN_S_MAX):
+            if is_run and road.settings.set_account:
+                await preflight.prepare(client, road.run.symbol, road.settings)
+            return await preflight.look(client, road.run.symbol, road.settings)
+    except TimeoutError:
+        raise StartFault(f"{road.host} has not told of the account in {ACCOUNT_SEEN_S_MAX} s") from None
+    finally:
+        await client.close()
 
 
 def _contract_text(item: Instrument) -> str:

@@ -92,6 +92,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     build_venue: Callable[..., Venue] = assembly.build_venue
     upcoming: Callable[[assembly.Parts, int], Event | None] = assembly.next_market_event
     access: Access | None = None
+    clock: Clock | None = None
 
 
 class Opened(msgspec.Struct, kw_only=True):
@@ -203,11 +204,21 @@ def resume(folder: Path, options: Options) -> Outcome:
 
         def open_run() -> Opened:
             # The run first: one that has ended needs no venue any more.
-            opened = open_old(_ground(folder, access), config)
+            opened = open_old(_ground(folder, access, _time_there(config, access)), config)
             held.enter_context(venue_access.way_back(folder, terms.announcement))
             return opened
 
         return _conduct(open_run, options, folder)
+
+
+def _time_there(config: Config, access: Access | None) -> Clock | None:
+    """The clock of a venue whose time is not that of the wall; None where it is, or nobody answers there."""
+    if access is None or config["run"].clock_factor == 1:
+        return None
+    try:
+        return asyncio.run(assembly.venue_clock(config, access))
+    except Transient:
+        return None
 
 
 def _refuse_closed_account(options: Options) -> None:
@@ -276,8 +287,8 @@ def limits_of(config: Config) -> Limits:
     return Limits(segment_bytes=journal.segment_mb * 2**20, budget_bytes=journal.disk_budget_mb * 2**20)
 
 
-def _ground(folder: Path, access: Access | None = None) -> Ground:
-    return Ground(folder=folder, disk=Disk(folder), access=access)
+def _ground(folder: Path, access: Access | None = None, clock: Clock | None = None) -> Ground:
+    return Ground(folder=folder, disk=Disk(folder), access=access, clock=clock)
 
 
 def open_new(parts: assembly.Parts, ground: Ground, config: Config) -> Opened:
@@ -317,7 +328,7 @@ def reopen(ground: Ground, config: Config) -> Opened:
     if first is None or not isinstance(first.event, RunStarted):
         raise DamagedJournal(f"{ground.folder}: the journal does not begin with run.started; nothing can be continued")
     parts = ground.rebuild(config, first.event)
-    parts.source, parts.access = assembly.open_source(config), ground.access
+    parts.source, parts.access, parts.clock = assembly.open_source(config), ground.access, ground.clock
     if newest is not None:
         saved = msgspec.json.decode(newest.state, type=Saved)
         parts.desk.restore(saved.desk)
