@@ -58,7 +58,7 @@ class Exchange(Protocol):
         ...
 
     async def fetch_ohlcv(
-        self, symbol: str, timeframe: str, since: int | None = None, limit: int | None = None
+        self, symbol: str, timeframe: str, *, since: int | None = None, limit: int | None = None
     ) -> list[list[float]]:
         """Bars as [begin in ms, open, high, low, close, volume]."""
         ...
@@ -279,7 +279,7 @@ class CcxtBars:
         since_ms, end_ms = span_ns[0] // NS_PER_MS, span_ns[1] // NS_PER_MS
         found: list[MarketCandle] = []
         for _ in range(CALLS_MAX):
-            call = self._library.exchange.fetch_ohlcv(market.unified, timeframe, since_ms, BARS_PER_CALL)
+            call = self._library.exchange.fetch_ohlcv(market.unified, timeframe, since=since_ms, limit=BARS_PER_CALL)
             rows = [
                 row for row in await self._library.ask(call, self._settings.call_s_max) if since_ms <= row[0] < end_ms
             ]

@@ -173,17 +173,20 @@ class CompositeFeed:
         while not line.is_over:
             feed = line.feed = line.provider.make(max(line.usable_ns.values(), default=0))
             try:
-                await feed.open()
-                while not line.is_over:
-                    event = await feed.next(self._clock.now_ns() + WAIT_NS)
-                    if event is not None:
-                        self._hear(line, event)
+                await self._listen(line, feed)
             except _FAULTS as fault:
                 self._why_not = f"{line.provider.name}: {fault}"
                 LOGGER.warning("provider %s: %s", line.provider.name, fault)
             finally:
                 await feed.close()
             await self._clock.sleep_until(self._clock.now_ns() + AGAIN_NS)
+
+    async def _listen(self, line: _Line, feed: Feed) -> None:
+        await feed.open()
+        while not line.is_over:
+            event = await feed.next(self._clock.now_ns() + WAIT_NS)
+            if event is not None:
+                self._hear(line, event)
 
     def _hear(self, line: _Line, event: Event) -> None:
         if isinstance(event, _SNAPSHOTS):

@@ -77,7 +77,7 @@ class Exchange:
         return prints
 
     async def fetch_ohlcv(
-        self, symbol: str, timeframe: str, since: int | None = None, limit: int | None = None
+        self, symbol: str, timeframe: str, *, since: int | None = None, limit: int | None = None
     ) -> list[list[float]]:
         """Bars of a minute from a time on, the forming one included."""
         assert since is not None

@@ -118,7 +118,8 @@ class MarketEnd:
 
     async def _push(self, socket: web.WebSocketResponse, streams: list[dict[str, str]], channel: str) -> None:
         while True:
-            await asyncio.sleep(DEPTH_S if channel == "depth_book15" else PRICE_S)
+            pause_s = DEPTH_S if channel == "depth_book15" else PRICE_S
+            await self.clock.sleep_until(self.clock.now_ns() + int(pause_s * NS_PER_S))
             for stream in streams:
                 if stream["ch"] == channel and not self.is_mute and stream["symbol"] not in self.silent:
                     await self._tell(socket, stream)
