@@ -198,8 +198,6 @@ class Connection:
             self._silent_looks = 0
             if self.state is _S.FRESH:
                 self._move(_S.SUBSCRIBED, "")
-        if self._given_up_for:
-            raise _Broken(self._given_up_for)
 
     def _note_flood(self, fault: object) -> None:
         """A frame beyond all measure has ended the connection before it was read whole."""
@@ -211,13 +209,17 @@ class Connection:
         bucket = Bucket(max(1, self._terms.messages_per_s - 1))
         while True:
             await self._saying.wait()
-            if self._given_up_for:
-                raise _Broken(self._given_up_for)
             self._saying.clear()
+            self._end_if_given_up()
             while self._sayings:
                 await bucket.take()
+                self._end_if_given_up()
                 async with asyncio.timeout(self._terms.connect_s_max):
                     await socket.send_str(self._sayings.popleft())
+
+    def _end_if_given_up(self) -> None:
+        if self._given_up_for:
+            raise _Broken(self._given_up_for)
 
     async def _keep_alive(self) -> None:
         while True:

@@ -202,17 +202,36 @@ def test_a_storm_of_refusals_is_met_with_at_most_two_requests_a_second() -> None
 
 
 def test_a_normal_answer_releases_the_brake() -> None:
-    """After it nobody waits."""
+    """Who waits goes on at once, and after it nobody waits."""
 
     async def main() -> float:
         brake = Brake()
         brake.press(60.0)
+        waiting = asyncio.ensure_future(brake.take())
+        await after(2.0)
         brake.release()
+        await waiting
         await brake.take()
         assert not brake.is_pressed
         return asyncio.get_running_loop().time()
 
-    assert run_networked(main(), seed=1) == 0.0
+    assert run_networked(main(), seed=1) == 2.0
+
+
+def test_a_pressed_brake_lets_one_through_in_each_window_and_no_shorter_word_opens_it() -> None:
+    """Also while nothing is known of the last one; a longer pause that was asked for stands."""
+
+    async def main() -> list[float]:
+        loop, brake = asyncio.get_running_loop(), Brake()
+        times = []
+        brake.press(30.0)
+        brake.press(5.0)
+        for _ in range(3):
+            await brake.take()
+            times.append(loop.time())
+        return times
+
+    assert run_networked(main(), seed=1) == [30.0, 35.0, 40.0]
 
 
 @pytest.mark.requirement("B33")

@@ -159,6 +159,8 @@ def test_nonces_of_two_clients_with_one_seed_differ() -> None:
         (good(["x"]), InDoubt),
         (good(None), InDoubt),
         (good({"orderId": ""}), InDoubt),
+        (good({"orderId": "", "clientId": "c"}), InDoubt),
+        (lambda _, __: web.Response(status=404, body=b'{"code":0,"data":{"orderId":"1"}}'), InDoubt),
     ],
 )
 def test_trap_errors_come_with_status_200_and_the_code_decides(answer: Answer, fault: type[Exception]) -> None:
@@ -199,6 +201,38 @@ def test_trap_code_1_is_tried_again_on_reads() -> None:
     venue = Venue(lambda _, __: answers.pop(0))
     assert run(lambda client: client.trading_pairs(), venue) == []
     assert len(venue.seen) == 3
+
+
+def test_odd_characters_in_a_parameter_arrive_as_they_are() -> None:
+    """Signed raw, sent encoded."""
+    venue = Venue(code(20007))
+    run(lambda client: client.order_detail(client_id="a&b=c d%2C"), venue)
+    _, _, query, _, headers = venue.seen[0]
+    assert query == {"clientId": "a&b=c d%2C"}
+    sign = sign_rest(KEY, nonce=headers["nonce"], timestamp=headers["timestamp"], query=query_text(query))
+    assert sign == headers["sign"]
+
+
+def test_trap_the_start_of_funding_history_is_misspelt() -> None:
+    """The venue's word; the rows come newest first and are given oldest first."""
+    rows = [{"fundingRate": "0.0001", "fundingTime": str(at), "markPrice": "1"} for at in (3, 2, 1)]
+    venue = Venue(good(rows))
+    found = run(lambda client: client.funding_history("BTCUSDT", start_ms=1), venue)
+    assert [each.time_ms for each in found] == [1, 2, 3]
+    assert venue.seen[0][2]["starTime"] == "1"
+
+
+def test_after_a_normal_answer_nothing_waits_any_more() -> None:
+    """One refusal does not slow a day down."""
+    answers = [{"code": 10006, "msg": "x"}] + [{"code": 0, "data": [], "msg": ""}] * 4
+    venue = Venue(lambda _, __: answers.pop(0))
+
+    async def work(client: BitunixClient) -> None:
+        for _ in range(4):
+            await client.positions()
+
+    run(work, venue)
+    assert venue.seen[-1][0] < 2.0
 
 
 def test_an_order_that_is_not_found_is_none_and_not_an_error() -> None:
@@ -382,7 +416,12 @@ def test_trap_klines_are_anchored_at_their_end() -> None:
         return {"code": 0, "data": data, "msg": "Success"}
 
     start_ns, end_ns = START_NS - 450 * 60 * NS_PER_S, START_NS + 60 * NS_PER_S
-    found = run(lambda client: client.klines("BTCUSDT", 60, start_ns=start_ns, end_ns=end_ns), Venue(tail))
+
+    async def half_a_minute_later(client: BitunixClient) -> Any:
+        await after(30)
+        return await client.klines("BTCUSDT", 60, start_ns=start_ns, end_ns=end_ns)
+
+    found = run(half_a_minute_later, Venue(tail))
     starts = [kline.start_ms for kline in found]
     assert len(starts) == 450
     assert all(later - sooner == minute_ms for sooner, later in pairwise(starts))
@@ -435,6 +474,9 @@ def test_the_venues_clock_is_found_and_signed_with() -> None:
         venue.ahead_s = 5.0
         await client.place(REDUCING)
         assert 4_000 <= client.clock_offset_ms <= 6_000
+        await client.place(REDUCING)
+        at_s, *_, headers = venue.seen[-1]
+        assert abs(int(headers["timestamp"]) - (START_NS // 10**6 + 1_000 * (at_s + venue.ahead_s))) <= 600
         with pytest.raises(ClockSkew):
             await client.place(ORDER)
         await client.place(REDUCING)
