@@ -11,6 +11,7 @@ from agora.domain.numbers import MONEY_SCALE, NS_PER_S
 from agora.venues.bitunix.crew import SharedRead
 from agora.venues.bitunix.line import Line
 from agora.venues.bitunix.trades import Trades
+from agora.venues.bitunix.triggers import Triggers
 from agora.venues.bitunix.wire import AccountRow, HistoryPositionRow, OrderRow, PositionRow
 
 # Positions whose funding is remembered: as many as the state of a run keeps.
@@ -29,7 +30,8 @@ class Account:
     """Reads positions and money; tells each settlement of funding once."""
 
     def __init__(self, line: Line, trades: Trades) -> None:
-        self.read_positions = SharedRead(self._read_positions)
+        self.read_positions = SharedRead(self._read_positions, gap_s=line.settings.read_gap_s)
+        self.triggers = Triggers(line)
         self._line = line
         self._trades = trades
         self._rows: dict[str, PositionRow] = {}

@@ -18,9 +18,6 @@ from agora.venues.bitunix.reports import Reported
 from agora.venues.bitunix.trades import Trades
 from agora.venues.bitunix.wire import TradeRow
 
-# A leg looks so often while it protects something and nothing happens: a push may be lost.
-VIGIL_S = 10.0
-
 
 class Bracket:
     """An entry and its legs. An entry that has ended long ago is known by what it filled."""
@@ -98,7 +95,7 @@ class Leg(Reported, ABC):
             if await self._bell.wait(wait_s):
                 pauses = None
             if await self._look_safely():
-                pauses, wait_s = None, None if self.is_asleep else VIGIL_S
+                pauses, wait_s = None, None
             else:
                 pauses = pauses or self._line.pauses()
                 wait_s = next(pauses)

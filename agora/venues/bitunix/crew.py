@@ -98,10 +98,16 @@ def _ignore(fault: Exception) -> None:
 
 
 class SharedRead:
-    """A read that several ask for at one time and that is done once: each gets one that began after it asked."""
+    """A read that several ask for at one time and that is done once: each gets one that began after it asked.
 
-    def __init__(self, read: Callable[[], Awaitable[None]]) -> None:
+    Two reads are at least `gap_s` apart: whoever asks meanwhile shares the next one.
+    """
+
+    def __init__(self, read: Callable[[], Awaitable[None]], *, gap_s: float = 0.0) -> None:
         self._read = read
+        self._gap_s = gap_s
+        self._is_due = asyncio.Event()
+        self._is_due.set()
         self._lock = asyncio.Lock()
         self._asked = 0
         self._answered = 0
@@ -113,6 +119,10 @@ class SharedRead:
         async with self._lock:
             if self._answered >= mine:
                 return
+            await self._is_due.wait()
             covers = self._asked
+            if self._gap_s:
+                self._is_due.clear()
+                asyncio.get_running_loop().call_later(self._gap_s, self._is_due.set)
             await self._read()
             self._answered = covers

@@ -43,8 +43,6 @@ class Line:
         self.crew = Crew()
         # The middle of each market, from which the slippage of a fill is measured.
         self.middles: dict[str, int] = {}
-        # Triggers at the venue, each with the stop of ours that it belongs to.
-        self.claimed: dict[str, str] = {}
         self._refusals = 0
 
     @property

@@ -7,6 +7,7 @@ the whole grace time.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from enum import StrEnum
 from typing import Protocol
@@ -24,6 +25,8 @@ from agora.venues.rest import InDoubt, RateLimited, Refused
 
 # The venue knows the client id already: an earlier request has arrived after all.
 CLIENT_ID_KNOWN = 30042
+# There is nothing to reduce, or it would not be reduced: the venue holds something else than we think.
+NOT_AS_WE_THINK = frozenset((30018, 30019))
 # An amendment that so many looks do not show was not made.
 AMEND_LOOKS_MAX = 5
 # So many looks at an order whose trades are not among the newest: then they are asked for by the order.
@@ -69,6 +72,11 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     reduce_only: bool = False
     is_immediate: bool = False
     expire_ts_ns: int = 0
+
+    @property
+    def can_rest(self) -> bool:
+        """Whether nothing is expected of it for a while once the venue has it."""
+        return not self.is_immediate and self.effect != "POST_ONLY"
 
 
 class Owner(Protocol):
@@ -123,6 +131,7 @@ class WireOrder:
         self._is_cancel_wanted = False
         self._next_cancel_ns = 0
         self._is_expiring = False
+        self._is_restored = False
         self._amend: tuple[int, int] | None = None
         self._is_amend_asked = False
         self._amend_looks = 0
@@ -139,6 +148,7 @@ class WireOrder:
         self.sent_ns = sent_ns
         # Trades of an earlier life were not read in this one: the first look that lacks some asks by the order.
         self._short_looks = SHORT_LOOKS_MAX - 1
+        self._is_restored = True
         self.stage = Stage.WORKING if venue_id else Stage.DOUBT
         if venue_id:
             self._trades.bind(venue_id, self)
@@ -150,15 +160,18 @@ class WireOrder:
     def learn(self, venue_id: str) -> None:
         """Somebody has seen it at the venue, under the venue's id."""
         if venue_id and not self.venue_id:
-            self.venue_id = venue_id
-            self._trades.bind(venue_id, self)
+            self._bind(venue_id)
             if self.stage is Stage.OVER:
                 # It was given up as not found, and has arrived after all: nobody counts on it any more.
-                self.stage = Stage.WORKING
+                self.stage, self._is_restored = Stage.WORKING, True
                 self.cancel()
                 self._owner.on_back()
                 self._line.crew.start(self.run(), name=f"order {self.wire_id}")
         self._bell.ring()
+
+    def _bind(self, venue_id: str) -> None:
+        self.venue_id = venue_id
+        self._trades.bind(venue_id, self)
 
     def take(self, row: TradeRow) -> None:
         """A trade of it, told once."""
@@ -240,13 +253,21 @@ class WireOrder:
             if fault.code == CLIENT_ID_KNOWN:
                 self._doubt(str(fault))
             else:
+                await self._catch_up(fault.code)
                 self._refuse(str(fault))
         except Transient as fault:
             return str(fault), 0.0
         else:
-            self.learn(answer.order_id)
+            if not self.venue_id:
+                self._bind(answer.order_id)
             self._accept()
         return "", 0.0
+
+    async def _catch_up(self, code: int) -> None:
+        """Before the run hears of a refusal that its own books do not explain, it hears what it has missed."""
+        if code in NOT_AS_WE_THINK:
+            with contextlib.suppress(*FAULTS):
+                await self._trades.sweep()
 
     def _request(self) -> PlaceRequest:
         terms = self.terms
@@ -352,8 +373,9 @@ class WireOrder:
 
     async def _follow(self) -> None:
         """Look whenever there is a hint, and again and again while something about it is open."""
-        pauses: Iterator[float] | None = self._line.pauses()
-        wait_s: float | None = 0.0
+        pauses: Iterator[float] | None = None
+        # What can rest is looked at when there is something to see, everything else at once.
+        wait_s = None if self.terms.can_rest and not self._is_restored else 0.0
         while self.stage is Stage.WORKING:
             if await self._bell.wait(self._within_life(wait_s)):
                 pauses = None

@@ -76,6 +76,12 @@ class BitunixSettings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=1, le=100, description="so many successful reads must not have found it")
     ] = 3
     look_s_min: Annotated[float, Meta(gt=0, le=60, description="first pause between two looks at an order, s")] = 0.25
+    read_gap_s: Annotated[
+        float, Meta(ge=0, le=10, description="reads of one list that all orders share are so far apart, s")
+    ] = 0.3
+    vigil_s: Annotated[
+        float, Meta(ge=1, le=600, description="stops and targets are looked at so often when nothing is heard, s")
+    ] = 15.0
     look_s_max: Annotated[float, Meta(gt=0, le=60, description="longest pause between two looks at an order, s")] = 5.0
     cancel_again_s: Annotated[
         float, Meta(gt=0, le=60, description="a cancel that the venue has not carried out is sent again, s")

@@ -13,6 +13,7 @@ from agora.venues.bitunix.brackets import Bracket, Leg
 from agora.venues.bitunix.line import Line
 from agora.venues.bitunix.orders import Terms, WireOrder
 from agora.venues.bitunix.trades import Trades, Unclear
+from agora.venues.bitunix.triggers import Triggers
 from agora.venues.bitunix.wire import OrderRow, TpslRow, TradeRow
 from agora.venues.rest import Refused
 
@@ -29,14 +30,15 @@ class StopLeg(Leg):
         super().__init__(line, trades, order, account=account, bracket=bracket)
         self._trigger_ticks = order.trigger_ticks
         self._told_ticks = order.trigger_ticks
-        # Triggers that were seen waiting, and fired ones whose child is known.
+        # Triggers that were seen waiting.
         self._row_ids: set[str] = set()
-        self._spent: set[str] = set()
         self._children: list[WireOrder] = []
         self._bare_since_ns = 0
         self._fired_ns = 0
         self._lost_since_ns = 0
         self._takes_any = False
+        self._triggers = account.triggers
+        self._triggers.stops[order.client_id] = order.planned_ts_ns
 
     def resume(self) -> None:
         """Go on after a restart: a trigger that is there may stand where we had just asked for."""
@@ -55,7 +57,7 @@ class StopLeg(Leg):
 
     def adopt(self, trigger: TpslRow, venue_id: str) -> WireOrder:
         """The order that a trigger of this stop has made."""
-        self._spent.add(trigger.tpsl_id)
+        self._triggers.spend(trigger.tpsl_id)
         terms = Terms(
             symbol=self.order.instrument,
             side=self.order.side,
@@ -72,7 +74,8 @@ class StopLeg(Leg):
 
     def has_fired(self, trigger: TpslRow) -> bool:
         """Whether that was a trigger of this stop which has made an order that nobody knows yet."""
-        return trigger.status == "FILLED" and trigger.tpsl_id not in self._spent and self._is_mine(trigger)
+        has_order = trigger.status == "FILLED" and not self._triggers.is_spent(trigger.tpsl_id)
+        return has_order and self._is_mine(trigger)
 
     def misses(self, known: set[str]) -> bool:
         """Whether a trigger of this stop is neither waiting nor over: the venue's lists lag behind."""
@@ -85,26 +88,25 @@ class StopLeg(Leg):
 
     async def _rows(self) -> list[TpslRow]:
         """Its triggers that wait."""
-        symbol = self.order.instrument
-        rows = [row for row in await self._line.ask(self._line.client.tpsl_pending(symbol)) if self._is_mine(row)]
+        await self._triggers.read_waiting()
+        rows = [row for row in self._triggers.waiting if row.symbol == self.order.instrument and self._is_mine(row)]
         self._row_ids |= {row.tpsl_id for row in rows}
         return rows
 
-    async def _history(self) -> list[TpslRow]:
-        since_ns = self.order.planned_ts_ns - int(self._line.settings.overlap_s * NS_PER_S)
-        rows = await self._line.ask(
-            self._line.client.tpsl_history(self.order.instrument, start_ms=self._line.venue_ms(since_ns))
-        )
-        return list(rows)
-
     def _is_mine(self, row: TpslRow) -> bool:
         """By its id, or by where it triggers: a trigger that came with the entry has an id that nobody told us."""
-        if row.sl_price is None or row.tpsl_id in self._line.claimed:
-            return self._line.claimed.get(row.tpsl_id) == self.client_id
+        owner = self._triggers.owner(row.tpsl_id)
+        if row.sl_price is None or owner:
+            return owner == self.client_id
         is_mine = self._line.ticks(row.symbol, row.sl_price) in (self.order.trigger_ticks, self._trigger_ticks)
         if is_mine:
-            self._line.claimed[row.tpsl_id] = self.client_id
+            self._triggers.claim(row.tpsl_id, self.client_id)
         return is_mine
+
+    def end(self, reason: str, *, is_expired: bool = False) -> None:
+        """Tell that it protects no more."""
+        self._triggers.stops.pop(self.client_id, None)
+        super().end(reason, is_expired=is_expired)
 
     async def _work(self) -> bool:
         rows = await self._rows()
@@ -123,12 +125,13 @@ class StopLeg(Leg):
         gone = self._row_ids - live
         if not gone:
             return not self._is_waiting_for_child()
-        status = {row.tpsl_id: row.status for row in await self._history()}
+        await self._triggers.read_over()
+        status = {row.tpsl_id: row.status for row in self._triggers.over}
         if any(status.get(tpsl_id, "NEW") == "NEW" for tpsl_id in gone) and not self._is_lost_for_long():
             return False
         self._lost_since_ns = 0
         self._row_ids -= gone
-        if any(status.get(tpsl_id) == "FILLED" and tpsl_id not in self._spent for tpsl_id in gone):
+        if any(status.get(tpsl_id) == "FILLED" and not self._triggers.is_spent(tpsl_id) for tpsl_id in gone):
             self._fired_ns = self._line.now_ns
         await self._trades.sweep()
         return not self._is_waiting_for_child()
@@ -165,7 +168,7 @@ class StopLeg(Leg):
         # A row without a size closes whatever the position holds.
         covered = sum(owed_lots if row.sl_qty is None else self._line.lots(symbol, row.sl_qty) for row in rows)
         if covered < owed_lots:
-            if self._is_bare_for_long() and not await self._take_any():
+            if self._is_bare_for_long() and not self._take_any():
                 await self._place(owed_lots - covered)
             return False
         self._bare_since_ns = 0
@@ -178,15 +181,15 @@ class StopLeg(Leg):
             self.report_moved(trigger_ticks=self._trigger_ticks)
         return True
 
-    async def _take_any(self) -> bool:
+    def _take_any(self) -> bool:
         """After a restart: a trigger that belongs to nobody may be ours, where we had just asked for it to be moved."""
         if not self._takes_any:
             return False
         self._takes_any = False
-        rows = await self._line.ask(self._line.client.tpsl_pending(self.order.instrument))
-        strays = [row for row in rows if row.sl_price is not None and row.tpsl_id not in self._line.claimed]
+        rows = [row for row in self._triggers.waiting if row.symbol == self.order.instrument and row.sl_price]
+        strays = [row for row in rows if not self._triggers.owner(row.tpsl_id)]
         if strays:
-            self._line.claimed[strays[0].tpsl_id] = self.client_id
+            self._triggers.claim(strays[0].tpsl_id, self.client_id)
         return bool(strays)
 
     async def _place(self, lots: int) -> None:
@@ -208,7 +211,7 @@ class StopLeg(Leg):
                 self._close_now(lots)
         else:
             self._row_ids.add(tpsl_id)
-            self._line.claimed[tpsl_id] = self.client_id
+            self._triggers.claim(tpsl_id, self.client_id)
             self._bare_since_ns = 0
 
     def _close_now(self, lots: int) -> None:
@@ -239,7 +242,7 @@ class StopLeg(Leg):
             self.report_not_moved(str(fault))
 
 
-async def owner_of_child(line: Line, stops: list[StopLeg], row: TradeRow, detail: OrderRow) -> WireOrder | None:
+async def owner_of_child(triggers: Triggers, stops: list[StopLeg], row: TradeRow, detail: OrderRow) -> WireOrder | None:
     """The child of a stop that a trade belongs to; None: nobody's here. An order with a client id is no child.
 
     Raises `Unclear` while the venue's lists of triggers do not fit together.
@@ -247,14 +250,11 @@ async def owner_of_child(line: Line, stops: list[StopLeg], row: TradeRow, detail
     sames = [stop for stop in stops if (stop.order.instrument, stop.order.side) == (row.symbol, row.side)]
     if not sames or not row.reduce_only or row.client_id or detail.client_id:
         return None
-    waiting = await line.ask(line.client.tpsl_pending(row.symbol))
-    # Triggers are listed by when they were made.
-    since_ns = min((stop.order.planned_ts_ns for stop in sames if not stop.is_over), default=line.now_ns)
-    start_ms = line.venue_ms(since_ns - int(line.settings.retold_s * NS_PER_S))
-    over = await line.ask(line.client.tpsl_history(row.symbol, start_ms=start_ms))
-    fired = [(trigger, stop) for trigger in over for stop in sames if stop.has_fired(trigger)]
+    await triggers.read_waiting()
+    await triggers.read_over()
+    fired = [(trigger, stop) for trigger in triggers.over for stop in sames if stop.has_fired(trigger)]
     if not fired:
-        known = {trigger.tpsl_id for trigger in (*waiting, *over)}
+        known = {trigger.tpsl_id for trigger in (*triggers.waiting, *triggers.over)}
         if any(stop.misses(known) for stop in sames):
             raise Unclear(f"trade {row.trade_id} may be of a trigger that is in no list")
         return None

@@ -53,7 +53,7 @@ class Trades:
     """Reads trades and hands each to its order. `sweep` returns when a read that began after the call is done."""
 
     def __init__(self, line: Line) -> None:
-        self.sweep = SharedRead(self._sweep)
+        self.sweep = SharedRead(self._sweep, gap_s=line.settings.read_gap_s)
         self.claim: Claim = _nobody
         self.told = 0
         self._line = line

@@ -112,6 +112,7 @@ class BitunixVenue:
         self._asked_ns = 0
         self._hints = Bell()
         self._is_read_due = False
+        self._is_check_due = False
         self._told_at_hint = 0
         self._pushed: dict[str, PositionPush] = {}
 
@@ -142,6 +143,7 @@ class BitunixVenue:
         self._crew.start(self._stream.run(), name="user stream")
         self._crew.start(self._answer_questions(), name="account")
         self._crew.start(self._heed_hints(), name="trades")
+        self._crew.start(self._keep_vigil(), name="vigil")
 
     async def close(self) -> None:
         """Stop all work and let go of the connections."""
@@ -169,8 +171,7 @@ class BitunixVenue:
         self._inbox.put(event)
         self._bell.ring()
         if isinstance(event, OrderFilled):
-            for bracket in self._brackets.values():
-                bracket.ring()
+            self._ring_legs()
 
     def _on_fault(self, fault: Exception) -> None:
         self._fault = self._fault or fault
@@ -301,7 +302,7 @@ class BitunixVenue:
 
     async def _claim(self, row: TradeRow, detail: OrderRow) -> Taker | None:
         stops = [order for order in self._orders.values() if isinstance(order, StopLeg)]
-        return await owner_of_child(self._line, stops, row, detail)
+        return await owner_of_child(self._account.triggers, stops, row, detail)
 
     # Hints.
 
@@ -309,25 +310,26 @@ class BitunixVenue:
         """A push says where to look, and nothing else: it may be late, lost, repeated or out of order."""
         if isinstance(push, OrderPush):
             taker = self._trades.find(venue_id=push.order_id, wire_id=push.client_id)
-            if taker is not None:
-                taker.learn(push.order_id)
-            else:
+            if taker is None:
                 self._read_soon(is_sure=True)
+            elif not self._is_no_news(push):
+                taker.learn(push.order_id)
         elif isinstance(push, PositionPush):
             before = self._pushed.get(push.symbol)
             self._pushed[push.symbol] = push
             if before is None or (before.qty, before.funding) != (push.qty, push.funding):
                 self._read_soon(is_sure=before is None or before.funding != push.funding)
         else:
-            for bracket in self._brackets.values():
-                bracket.ring()
+            self._ring_legs()
+
+    def _is_no_news(self, push: OrderPush) -> bool:
+        """Whether it says that an order which is known to be at the venue is there, and has not traded."""
+        is_known = self._trades.find(venue_id=push.order_id) is not None
+        return is_known and push.status in ("INIT", "NEW") and not push.dealt
 
     def _on_gap(self) -> None:
         """Pushes may be missing: look at everything."""
-        for order in self._orders.values():
-            for wire in order.wires():
-                wire.hint()
-            order.hint()
+        self._is_check_due = True
         self._read_soon(is_sure=True)
 
     def _read_soon(self, *, is_sure: bool) -> None:
@@ -348,10 +350,29 @@ class BitunixVenue:
                 try:
                     await self._trades.sweep()
                     await self._account.read_positions()
+                    await self._check_if_due()
                 except FAULTS:
                     continue
                 self._is_read_due = False
                 break
+
+    async def _check_if_due(self) -> None:
+        """Look at the orders that the venue shows otherwise than we know them, and at all stops and targets."""
+        if self._is_check_due:
+            for wire in self._unsettled(await self._line.ask(self._line.client.pending_orders())):
+                wire.hint()
+            self._ring_legs()
+            self._is_check_due = False
+
+    def _ring_legs(self) -> None:
+        for bracket in self._brackets.values():
+            bracket.ring()
+
+    async def _keep_vigil(self) -> None:
+        """Stops and targets protect: they are looked at also when nothing is heard, all of them at one time."""
+        while True:
+            await asyncio.sleep(self._settings.vigil_s)
+            self._ring_legs()
 
     # What is held.
 
@@ -378,7 +399,7 @@ class BitunixVenue:
         """What the venue holds, once our orders are known to be what it shows."""
         held = await self._account.held()
         for _ in range(SETTLING_LOOKS_MAX):
-            unsettled = self._unsettled(held)
+            unsettled = self._unsettled(held.orders)
             if not unsettled:
                 break
             for order in unsettled:
@@ -392,9 +413,10 @@ class BitunixVenue:
             cash_units=held.cash_units,
         )
 
-    def _unsettled(self, held: Held) -> list[WireOrder]:
-        """Orders of ours that the account does not show as we know them."""
-        shown = {row.order_id: self._line.lots(row.symbol, row.trade_qty) for row in held.orders}
+    def _unsettled(self, rows: Sequence[OrderRow]) -> list[WireOrder]:
+        """Orders of ours that the open ones do not show as we know them."""
+        instruments = self._line.instruments
+        shown = {row.order_id: self._line.lots(row.symbol, row.trade_qty) for row in rows if row.symbol in instruments}
         wires = [wire for order in self._orders.values() for wire in order.wires()]
         return [wire for wire in wires if wire.stage is Stage.WORKING and shown.get(wire.venue_id) != wire.known_lots]
 
