@@ -13,7 +13,8 @@ from agora.domain.orders import Order
 from agora.venues.bitunix.account import Account
 from agora.venues.bitunix.crew import Bell
 from agora.venues.bitunix.line import FAULTS, Line
-from agora.venues.bitunix.orders import End, Terms, WireOrder
+from agora.venues.bitunix.order_terms import End, Terms
+from agora.venues.bitunix.orders import WireOrder
 from agora.venues.bitunix.reports import Reported
 from agora.venues.bitunix.trades import Trades
 from agora.venues.bitunix.wire import TradeRow

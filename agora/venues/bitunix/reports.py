@@ -17,7 +17,8 @@ from agora.domain.events import (
 )
 from agora.domain.orders import Order, OrderType, TimeInForce
 from agora.venues.bitunix.line import Line
-from agora.venues.bitunix.orders import End, Stage, Terms, WireOrder
+from agora.venues.bitunix.order_terms import End, Stage, Terms
+from agora.venues.bitunix.orders import WireOrder
 from agora.venues.bitunix.trades import Trades
 from agora.venues.bitunix.wire import TradeRow
 

@@ -11,7 +11,8 @@ from agora.domain.orders import Order
 from agora.venues.bitunix.account import Account
 from agora.venues.bitunix.brackets import Bracket, Leg
 from agora.venues.bitunix.line import Line
-from agora.venues.bitunix.orders import Terms, WireOrder
+from agora.venues.bitunix.order_terms import Terms
+from agora.venues.bitunix.orders import WireOrder
 from agora.venues.bitunix.trades import Trades, Unclear
 from agora.venues.bitunix.triggers import Triggers
 from agora.venues.bitunix.wire import OrderRow, TpslRow, TradeRow

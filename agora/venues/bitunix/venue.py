@@ -34,7 +34,8 @@ from agora.venues.bitunix.brackets import Bracket
 from agora.venues.bitunix.client import BitunixClient
 from agora.venues.bitunix.crew import Bell
 from agora.venues.bitunix.line import FAULTS, Line
-from agora.venues.bitunix.orders import Stage, WireOrder
+from agora.venues.bitunix.order_terms import Stage
+from agora.venues.bitunix.orders import WireOrder
 from agora.venues.bitunix.reports import PlainOrder
 from agora.venues.bitunix.settings import BitunixSettings
 from agora.venues.bitunix.stops import StopLeg, owner_of_child
@@ -302,7 +303,7 @@ class BitunixVenue:
 
     async def _claim(self, row: TradeRow, detail: OrderRow) -> Taker | None:
         stops = [order for order in self._orders.values() if isinstance(order, StopLeg)]
-        return await owner_of_child(self._account.triggers, stops, row, detail)
+        return await owner_of_child(self._account.triggers, stops, row, detail=detail)
 
     # Hints.
 

@@ -485,3 +485,35 @@ def test_a_trade_whose_order_is_not_visible_yet_waits_for_it() -> None:
         assert filled.client_id == order.client_id
 
     play(scene)
+
+
+def test_before_a_refusal_that_our_books_do_not_explain_the_run_hears_what_it_missed() -> None:
+    """Nothing to reduce: the position was closed by a fill that nobody has told yet."""
+
+    async def scene(bench: Bench) -> None:
+        row = await bench.accepted(bench.send())
+        await bench.server.fill(row, "0.0100", "60000")
+        await bench.until(OrderFilled)
+        await bench.rest(2)
+        bench.server.is_mute = True
+        other = await bench.accepted(bench.send(side=Side.SELL))
+        await bench.server.fill(other, "0.0100", "60000")
+        bench.server.go_wrong(PLACE, Mishap("refuse", is_done=False, code=30018))
+        bench.send(side=Side.SELL, type=OrderType.MARKET, purpose=Purpose.FLATTEN, reduce_only=True)
+        await bench.until(OrderRejected, seconds=2)
+        assert bench.kinds()[-2:] == [OrderFilled, OrderRejected]
+
+    play(scene)
+
+
+def test_the_creation_of_an_order_is_no_news() -> None:
+    """Resting costs the venue nothing: no read follows the acceptance, nor the push of it."""
+
+    async def scene(bench: Bench) -> None:
+        await bench.rest(3)
+        row = await bench.accepted(bench.send())
+        await bench.server.push_order(row)
+        await bench.rest(5)
+        assert bench.server.count(DETAIL) == 0
+
+    play(scene)
