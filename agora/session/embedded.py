@@ -29,7 +29,7 @@ ENDS_WITHIN_S = 3.0
 CREATED_TOLERANCE_S = 2.0
 USAGE_EXIT_CODE = 2
 # The end of what a process has complained of that fits into a message.
-COMPLAINT_CHARS_MAX = 500
+COMPLAINT_CHARS_MAX = 2_000
 
 
 class Embedded(msgspec.Struct, frozen=True, kw_only=True):
