@@ -63,21 +63,21 @@ class Notes:
         self._notes: deque[OrderNote] = deque(maxlen=world.settings.history_max)
         self._taken: Counter[tuple[str, str]] = Counter()
 
-    def receive(self, call: str, account: TestAccount, params: Mapping[str, Any], ts_ns: int) -> list[OrderNote]:
+    def receive(self, call: str, account: TestAccount, *, params: Mapping[str, Any], ts_ns: int) -> list[OrderNote]:
         """Note what has just come in, before anything becomes of it."""
         if call not in NOTED_CALLS:
             return []
         listed = params.get("orderList")
         rows = listed[:BATCH_ROWS_MAX] if call == "batch_order" and isinstance(listed, list) else [params]
         notes = [
-            self._note(call, account, {**row, "symbol": row.get("symbol") or params.get("symbol")}, ts_ns)
+            self._note(call, account, row={**row, "symbol": row.get("symbol") or params.get("symbol")}, ts_ns=ts_ns)
             for row in rows
             if isinstance(row, dict)
         ]
         self._notes.extend(notes)
         return notes
 
-    def _note(self, call: str, account: TestAccount, row: Mapping[str, Any], ts_ns: int) -> OrderNote:
+    def _note(self, call: str, account: TestAccount, *, row: Mapping[str, Any], ts_ns: int) -> OrderNote:
         if call == "modify_order":
             row = self._with_order(account, row)
         symbol = _text(row, "symbol").upper()

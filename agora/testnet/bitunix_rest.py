@@ -134,7 +134,7 @@ class RestServer:
             is_coarse=self._mischief.happenings.is_now(Fault.TICK_SIZE_CHANGE),
             placed=[],
         )
-        notes = self._notes.receive(name, account, params, seen.ts_ns) if account is not None else []
+        notes = self._notes.receive(name, account, params=params, ts_ns=seen.ts_ns) if account is not None else []
 
         async def perform() -> web.Response:
             response = self._performed(name, call, asked)

@@ -288,16 +288,16 @@ def tpsl_position_modify_order(asked: Asked) -> Any:
 
 
 def _modified(asked: Asked, row: TpslRow) -> Any:
-    instrument = asked.instrument(row.symbol)
-    tp = _merged(asked, "tp", row.tp, instrument)
-    sl = _merged(asked, "sl", row.sl, instrument)
+    tp = _merged(asked, "tp", row)
+    sl = _merged(asked, "sl", row)
     check(asked.world.exchange.modify_tpsl(asked.number, row.tpsl_id, tp=tp, sl=sl))
     return {"orderId": str(row.tpsl_id)}
 
 
-def _merged(asked: Asked, kind: str, old: TriggerLeg | None, instrument: Instrument) -> TriggerLeg | None:
+def _merged(asked: Asked, kind: str, row: TpslRow) -> TriggerLeg | None:
     """The new half, with the old one's size and trigger where they are not named."""
-    leg = _leg_of(asked, kind, instrument)
+    leg = _leg_of(asked, kind, asked.instrument(row.symbol))
+    old = row.tp if kind == "tp" else row.sl
     if leg is None or old is None:
         return leg
     return msgspec.structs.replace(
