@@ -64,15 +64,15 @@ def bitunix(
     from agora.domain.errors import UsageFault
     from agora.exchange.warming import warm_up_perpetuals
     from agora.session.clock import PacedClock, monotonic_ns
-    from agora.testnet.bitunix import run_bitunix_testnet
+    from agora.testnet.bitunix import bitunix_testnet, run_bitunix_testnet
     from agora.testnet.faults import PlanRefused
 
     with launch.compiling("matching", seconds="twenty", is_quiet=False):
         warm_up_perpetuals()
     try:
         plan = faults.read_bytes() if faults is not None else b"[]"
-        venue = run_bitunix_testnet(settings, _announce, clock=PacedClock(), monotonic_ns=monotonic_ns, faults=plan)
-        asyncio.run(_until_told(venue))
+        running = bitunix_testnet(settings, clock=PacedClock(), monotonic_ns=monotonic_ns, faults=plan)
+        asyncio.run(_until_told(run_bitunix_testnet(running, _announce)))
     except (PlanRefused, OSError) as fault:
         raise UsageFault(str(fault)) from None
 

@@ -149,17 +149,12 @@ async def bitunix_testnet(
 
 
 async def run_bitunix_testnet(
-    settings: BitunixTestnetSettings,
-    announce: Callable[[str], None],
-    *,
-    clock: Clock,
-    monotonic_ns: Callable[[], int],
-    faults: bytes = b"[]",
+    running: AbstractAsyncContextManager[BitunixTestnet], announce: Callable[[str], None]
 ) -> None:
-    """Serve until cancelled, or until nobody has been here for long enough.
+    """Serve a venue (`bitunix_testnet(...)`) until cancelled, or until nobody has been here for long enough.
 
     `announce` gets one line of JSON when the venue can be reached.
     """
-    async with bitunix_testnet(settings, clock=clock, monotonic_ns=monotonic_ns, faults=faults) as testnet:
+    async with running as testnet:
         announce(msgspec.json.encode(testnet.announcement()).decode())
-        await testnet.left_alone(settings.idle_minutes * SECONDS_PER_MINUTE)
+        await testnet.left_alone(testnet.world.settings.idle_minutes * SECONDS_PER_MINUTE)

@@ -94,14 +94,23 @@ class Bench:
         words = f"?{urlencode(query)}" if query else ""
         return await self.send("GET", f"{PREFIX}{path}{words}")
 
-    async def signed(self, path: str, body: Any = None, *, account: Any = None, **query: str) -> Answer:
+    async def signed(
+        self,
+        path: str,
+        body: Any = None,
+        *,
+        account: Any = None,
+        timeout: aiohttp.ClientTimeout | None = None,  # noqa: ASYNC109  the library's own
+        **query: str,
+    ) -> Answer:
         """A signed call of the first account, or of another: with a body a POST."""
         owner = account or self.account
         raw = b"" if body is None else json.dumps(body).encode()
         headers = sign(Credentials(owner.api_key, owner.api_secret), query, raw, now_ns=self.clock.now_ns())
         words = f"?{urlencode(query)}" if query else ""
         method = "GET" if body is None else "POST"
-        return await self.send(method, f"{PREFIX}{path}{words}", headers=headers, data=raw or None)
+        options = {"timeout": timeout} if timeout is not None else {}
+        return await self.send(method, f"{PREFIX}{path}{words}", headers=headers, data=raw or None, **options)
 
     async def control(self, method: str, path: str, body: Any = None) -> Answer:
         """A call to the control port."""
