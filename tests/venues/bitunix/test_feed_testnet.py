@@ -68,7 +68,7 @@ def with_fault(fault: str, **keys: Any) -> Heard:
     async def main() -> Heard:
         clock, loop = VirtualClock(), asyncio.get_running_loop()
         heard = Heard()
-        settings = BitunixTestnetSettings(symbols=(SYMBOL,), seed=7)
+        settings = BitunixTestnetSettings(symbols=(SYMBOL,), seed=7, daily_volatility=0.03)
         async with bitunix_testnet(
             settings,
             clock=clock,
@@ -164,7 +164,7 @@ def test_the_past_of_the_testnet_can_be_fetched(tmp_path: Any) -> None:
 
     async def main() -> None:
         clock, loop = VirtualClock(), asyncio.get_running_loop()
-        settings = BitunixTestnetSettings(symbols=(SYMBOL,), seed=7)
+        settings = BitunixTestnetSettings(symbols=(SYMBOL,), seed=7, daily_volatility=0.03)
         async with bitunix_testnet(
             settings, clock=clock, monotonic_ns=lambda: int(loop.time() * NS_PER_S), serve=serving
         ) as testnet:
