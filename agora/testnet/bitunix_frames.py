@@ -162,8 +162,10 @@ def kline_data(bar: Bar, instrument: Instrument) -> dict[str, str]:
 # Private pushes.
 
 
-def order_data(change: OrderChanged, instrument: Instrument, *, shifted_ns: int = 0) -> dict[str, Any]:
-    """An order's push. FILLED comes with the event CLOSE."""
+def order_data(
+    change: OrderChanged, instrument: Instrument, *, shifted_ns: int = 0, is_capitalised: bool = False
+) -> dict[str, Any]:
+    """An order's push. FILLED comes with the event CLOSE. Sides and types were seen in another letter case too."""
     order = change.order
     average = ""
     if order.filled_lots:
@@ -175,9 +177,9 @@ def order_data(change: OrderChanged, instrument: Instrument, *, shifted_ns: int 
         "symbol": order.symbol,
         "positionType": order.margin_mode.value,
         "positionMode": order.position_mode.value,
-        "side": order.side.name,
+        "side": order.side.name.capitalize() if is_capitalised else order.side.name,
         "effect": order.effect.value,
-        "type": order.type.value,
+        "type": order.type.value.capitalize() if is_capitalised else order.type.value,
         "qty": instrument.size_text(order.size_lots),
         "reductionOnly": order.reduce_only,
         "price": instrument.price_text(order.price_ticks) if order.price_ticks else "",

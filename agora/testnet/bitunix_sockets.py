@@ -416,7 +416,10 @@ class Sockets:
             return self._world.exchange.listing(symbol).instrument
 
         if isinstance(change, OrderChanged):
-            return "order", frames.order_data(change, listed(change.order.symbol), shifted_ns=skew_ns)
+            is_capitalised = self._world.settings.writes_capitalised
+            return "order", frames.order_data(
+                change, listed(change.order.symbol), shifted_ns=skew_ns, is_capitalised=is_capitalised
+            )
         if isinstance(change, PositionChanged):
             return "position", frames.position_data(change, listed(change.position.symbol), shifted_ns=skew_ns)
         if isinstance(change, TpslChanged):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 
 from agora.domain.numbers import NS_PER_MS, NS_PER_S
 from agora.domain.orders import Side
-from agora.venues.bitunix.client import PlaceRequest
+from agora.venues.bitunix.client import Credentials, PlaceRequest
+from agora.venues.bitunix.signing import sign_login
 from agora.venues.rest import Refused
 from tests.simulation.network import run_networked
 from tests.testnet.bitunix_bench import (
@@ -233,3 +235,23 @@ def test_two_runs_with_one_seed_answer_with_the_same_bytes() -> None:
 
     assert play(5) == play(5)
     assert play(5) != play(6)
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_pushes_of_orders_come_in_either_letter_case(is_on: bool) -> None:
+    """As the documentation writes sides and types, or as they were seen."""
+
+    async def story(it: Bench) -> tuple[str, str]:
+        keys, now_s = Credentials(it.account.api_key, it.account.api_secret), it.clock.now_ns() // NS_PER_S
+        async with it.session.ws_connect(it.venue.urls["private_ws"]) as private:
+            signature = sign_login(keys, nonce="n", timestamp_s=now_s)
+            login = {"apiKey": keys.api_key, "timestamp": now_s, "nonce": "n", "sign": signature}
+            await private.send_str(json.dumps({"op": "login", "args": [login]}))
+            while json.loads((await private.receive()).data).get("op") != "login":
+                pass
+            await it.place(Side.BUY, "0.01", it.far(Side.BUY))
+            while (frame := json.loads((await private.receive()).data)).get("ch") != "order":
+                pass
+        return frame["data"]["side"], frame["data"]["type"]
+
+    assert in_virtual_time(story, writes_capitalised=is_on) == (("Buy", "Limit") if is_on else ("BUY", "LIMIT"))
