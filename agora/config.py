@@ -50,7 +50,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
             pattern="^(local|recorded|testnet|testnet:bitunix|bitunix)$",
             description="local (needs nothing), recorded (needs data), testnet (a venue on this machine) or bitunix",
         ),
-    ] = "local"
+    ] = "testnet"
     mode: Annotated[
         str,
         Meta(

@@ -32,7 +32,7 @@ def _first_event_s(home: Path, cache: Path) -> float:
     """From starting the process to its first market record on disk, by the record's own wall time."""
     start_ns = time.time_ns()
     subprocess.run(
-        _agora("run", "--duration", "0.1", "--quiet", "--set", "local.history_bars=0"),
+        _agora("run", "--venue", "local", "--duration", "0.1", "--quiet", "--set", "local.history_bars=0"),
         env=_environment(home, cache),
         capture_output=True,
         check=False,

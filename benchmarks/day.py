@@ -51,7 +51,7 @@ def slope_per_h(rows: list[tuple[float, float]]) -> float:
 
 def main(folder: Path) -> None:
     """Run the day and print."""
-    config = assembly.load_config({}, {}, ["run.duration_minutes=1440", *OPEN_LIMITS])
+    config = assembly.load_config({}, {}, ["run.venue=local", "run.duration_minutes=1440", *OPEN_LIMITS])
     parts = assembly.build_parts(config, "00000000")
     clock = ManualClock(1_700_000_000_000_000_000)
     log = open_log(Disk(folder), wall_ns=clock.wall_ns)

@@ -46,7 +46,7 @@ def recorded(path: Path, events: list[Any], *, interval_s: int = 60, symbols: tu
 
 def settings(*pairs: str, data: Path | None = None, **flags: Any) -> Config:
     """The tree of a run, on a recording if there is one."""
-    named = {f"run.{name}": value for name, value in flags.items()}
+    named = {"run.venue": "local"} | {f"run.{name}": value for name, value in flags.items()}
     if data is not None:
         named |= {"run.venue": "recorded", "run.data": [str(data)]}
     return load_config({}, named, list(pairs))

@@ -100,7 +100,9 @@ def test_all_faults_come_at_once_with_value_range_and_source(tmp_path: Path) -> 
     [
         pytest.param({"flags": {"run.trader": ["oracle"]}}, "run.trader", "flag", id="a trader nobody wrote"),
         pytest.param({"flags": {"run.venue": "recorded"}}, "run.data", "default", id="recorded without data"),
-        pytest.param({"flags": {"run.data": ["a.csv"]}}, "run.data", "flag", id="data without recorded"),
+        pytest.param(
+            {"flags": {"run.data": ["a.csv"], "run.venue": "local"}}, "run.data", "flag", id="data without use"
+        ),
         pytest.param({"environment": {"AGORA_RUN__SPEED": "0"}}, "run.speed", "environment", id="no speed"),
         pytest.param(
             {"flags": {"run.mode": "live"}, "pairs": ["run.venue=local"]}, "run.mode", "flag", id="live at home"

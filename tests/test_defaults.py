@@ -13,6 +13,8 @@ DAYS = 10
 CANDLES = "candles/binance_perp_BTCUSDT_1m_*.feather"
 FUNDING = "funding/binance_perp_BTCUSDT_8h_20230101_20251206.feather"
 
+LOCAL = {"run.venue": "local"}
+
 
 def perpetual(folder: Path) -> list[str]:
     """The 51 days with their funding."""
@@ -22,8 +24,8 @@ def perpetual(folder: Path) -> list[str]:
 @pytest.mark.requirement("B7")
 @pytest.mark.parametrize("profile", PROFILES)
 def test_each_profile_trades_on_the_market_that_needs_nothing(profile: str) -> None:
-    """`agora run` as a newcomer starts it, ten minutes of it: a completed trade, nothing refused, flat, exit 0."""
-    desk, onlooker = play(load_config({}, {}, [], profile=profile))
+    """Ten minutes of it with nothing else named: a completed trade, nothing refused, flat, exit 0."""
+    desk, onlooker = play(load_config({}, LOCAL, [], profile=profile))
     state = desk.state
     assert state.counters.trades >= 1
     assert onlooker.fills
@@ -69,7 +71,7 @@ def test_over_all_real_days_every_setup_and_gate_is_reached_in_a_run(recorded_da
 @pytest.mark.parametrize("seed", [2, 3])
 def test_the_defaults_do_not_hang_on_one_seed(seed: int) -> None:
     """Other seeds of the local market give orders too, and end flat."""
-    desk, _ = play(load_config({}, {"run.seed": seed}, []))
+    desk, _ = play(load_config({}, {**LOCAL, "run.seed": seed}, []))
     assert desk.state.counters.intended > 0
     assert desk.state.ended is not None
     assert desk.state.ended[3]
@@ -77,7 +79,7 @@ def test_the_defaults_do_not_hang_on_one_seed(seed: int) -> None:
 
 def test_the_smallest_example_trades_too() -> None:
     """The trader that newcomers copy, on the market that needs nothing."""
-    desk, _ = play(load_config({}, {"run.trader": ["ema_cross"]}, []))
+    desk, _ = play(load_config({}, {**LOCAL, "run.trader": ["ema_cross"]}, []))
     assert desk.state.counters.trades >= 1
     assert desk.state.ended is not None
     assert desk.state.ended[1:4] == ("duration", 0, True)

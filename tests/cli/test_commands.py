@@ -83,14 +83,14 @@ def test_a_name_that_leads_out_of_the_runs_folder_is_refused(home: Path, command
         (["--duration", "nan"], "run.duration_minutes"),
         (["--speed", "0"], "run.speed"),
         (["--venue", "recorded", "--data", "/nonexistent"], "/nonexistent"),
-        (["--data", "x.csv"], "--venue recorded"),
+        (["--venue", "local", "--data", "x.csv"], "--venue recorded"),
         (["--venue", "recorded"], "--data"),
         (["--set", "leverage=3"], "section.key=value"),
         (["--set", "risk.leverage_max"], "section.key=value"),
         (["--set", "risk.nosuch=1"], "unknown key"),
         (["--set", "nosuch.key=1"], "no such section"),
         (["--set", "risk.leverage_max=many"], "risk.leverage_max"),
-        (["--mode", "live"], "run.mode"),
+        (["--venue", "local", "--mode", "live"], "run.mode"),
         (["surplus"], "surplus"),
     ],
 )
@@ -141,7 +141,7 @@ def test_a_start_is_refused_until_the_kill_file_and_the_breaker_are_reset(home: 
     """Exit code 3 with the cause and the way out; `agora reset` opens both, and says what it opened."""
     Home(home).prepare()
     (home / KILL_FILE).write_text("enough")
-    start = ["run", "--duration", "0.01"]
+    start = ["run", "--venue", "local", "--duration", "0.01"]
     said = call(home, start)
     assert (said.code, str(home / KILL_FILE) in said.err, "agora reset" in said.err) == (3, True, True)
     assert call(home, ["doctor"]).code == 3

@@ -190,3 +190,16 @@ def seen_while_it_runs(run: subprocess.Popen[bytes]) -> str:
     with run:
         assert run.stdout is not None
         return "".join(said.decode() + looked_at(run.pid) for said in run.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.requirement("B7")
+def test_the_defaults_trade_on_the_venue_that_a_run_brings(home: Path) -> None:
+    """`agora run` as a newcomer starts it, in faster time: orders at the venue, nothing rejected or in doubt, flat."""
+    done = agora(home, "run", "--duration", "5", "--speed", "10", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["venue"], report["mode"], report["stopped_reason"]) == ("testnet", "live", "duration")
+    assert report["orders"]["accepted"] > 0
+    assert (report["orders"]["unknown_now"], report["flat"]) == (0, True)
+    assert call(home, ["verify"]).code == 0
