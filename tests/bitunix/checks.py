@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from agora.domain.errors import ExitCode, JournalFault
 from agora.domain.events import (
     BreakerReset,
     BreakerTripped,
     Event,
+    OrderCancelIntent,
+    OrderCancelled,
+    OrderExpired,
     OrderFilled,
     OrderIntent,
+    OrderRejected,
     Reconcile,
     RunResumed,
     RunStarted,
@@ -27,13 +32,14 @@ from agora.engine.state import state_hash
 from agora.journal.records import DURABLE_KINDS, check_line
 from agora.journal.replay import replay, subject_of
 from agora.journal.verify import verify_chain
-from tests.bitunix.harness import Story, Teller
+from tests.bitunix.harness import NS_PER_S, START_NS, Story, Teller
 from tests.scenarios.checks import signed, unique_fills
 
 Violations = list[str]
-NS_PER_S = 1_000_000_000
 # From the decision to the venue's clerk an order is under way; a slower one is told by the ages themselves.
 UNDER_WAY_S = 0.5
+# Reading the account takes some seconds beside a busy trader, once for the comparison and once at the end of its hold.
+FOREIGN_SLACK_S = 20.0
 
 
 def every_life_goes_its_way(story: Story) -> Violations:
@@ -200,12 +206,79 @@ def every_fill_is_booked_once(story: Story) -> Violations:
 
 
 def no_order_accepted_twice(story: Story) -> Violations:
-    """The venue took no client id, and no further order of one intent, more than once."""
-    return [
+    """The venue took no client id, and no entry, exit or flattening order under any name, more than once."""
+    found = [
         f"{note['client_id']} was accepted {note['times_accepted']} times"
         for note in story.notes()
         if note["times_accepted"] > 1
     ]
+    once = {intent.client_id for intent in intents_of(story) if intent.purpose not in ("stop", "target")}
+    names = Counter(story.intent_of(note["client_id"]) for note in _taken(story))
+    return found + [f"{name} was accepted as {n} orders" for name, n in names.items() if name in once and n > 1]
+
+
+def nothing_is_sent_again_blindly(story: Story) -> Violations:
+    """A client id that the venue has taken does not arrive there once more."""
+    taken: set[str] = set()
+    found = []
+    for note in story.notes():
+        if note["call"] == "modify_order":
+            continue
+        if note["client_id"] in taken:
+            found.append(f"{note['client_id']} was sent again after it had been accepted")
+        if note["accepted"]:
+            taken.add(note["client_id"])
+    return found
+
+
+def rejected_is_rejected(story: Story) -> Violations:
+    """What the run calls rejected, the venue has not taken: absence is not evidence before its time."""
+    rejected = {event.client_id: event.ts_ns for event in events_of(story) if isinstance(event, OrderRejected)}
+    return [
+        f"{note['client_id']} was taken by the venue and called rejected"
+        for note in _taken(story)
+        if note["client_id"] in rejected
+    ]
+
+
+def cancelled_is_cancelled(story: Story) -> Violations:
+    """What the run calls cancelled or expired trades no more: only the venue's word ends an order."""
+    ended: dict[str, int] = {}
+    for event in events_of(story):
+        if isinstance(event, OrderCancelled | OrderExpired):
+            ended.setdefault(event.client_id, event.ts_ns)
+    return [
+        f"{row['client_id']} traded {(row['ts_ns'] - ended[row['client_id']]) / NS_PER_S:.3f} s after its end was told"
+        for row in story.account()["fills"]
+        if row["client_id"] in ended and row["ts_ns"] > ended[row["client_id"]]
+    ]
+
+
+def nothing_arrives_after_its_cancel(story: Story) -> Violations:
+    """An order that is to be cancelled is not sent any more: no queue is drained into the venue at the end."""
+    cancelled = {event.client_id: event.ts_ns for event in events_of(story) if isinstance(event, OrderCancelIntent)}
+    late_ns = int(UNDER_WAY_S * NS_PER_S)
+    return [
+        f"{note['client_id']} arrived later than {UNDER_WAY_S} s after its cancel was decided"
+        for note in story.notes()
+        if note["is_increasing"] and note["ts_ns"] > cancelled.get(note["client_id"], note["ts_ns"]) + late_ns
+    ]
+
+
+def a_foreign_hand_ends_the_run(story: Story) -> Violations:
+    """Once somebody else has traded on the account, nothing is entered after the time of a comparison and its hold."""
+    fired = [row for row in story.faults if row["fault"] == "foreign_position_change" and row["fired"]]
+    if not fired:
+        return []
+    risk = story.config["risk"]
+    limit_s = risk.reconcile_every_s + risk.desync_hold_s + FOREIGN_SLACK_S
+    limit_ns = START_NS + int((min(row["at_s"] for row in fired) + limit_s) * NS_PER_S)
+    late = [intent for intent in intents_of(story) if intent.purpose == "entry" and intent.ts_ns > limit_ns]
+    return [f"{intent.client_id} was entered although the account was not ours alone" for intent in late[:1]]
+
+
+def _taken(story: Story) -> list[dict[str, Any]]:
+    return [note for note in story.notes() if note["accepted"] and note["call"] != "modify_order"]
 
 
 def none_sent_unrecorded(story: Story) -> Violations:
@@ -314,6 +387,11 @@ CHECKS: tuple[Callable[[Story], Violations], ...] = (
     books_are_equal,
     every_fill_is_booked_once,
     no_order_accepted_twice,
+    nothing_is_sent_again_blindly,
+    rejected_is_rejected,
+    cancelled_is_cancelled,
+    nothing_arrives_after_its_cancel,
+    a_foreign_hand_ends_the_run,
     none_sent_unrecorded,
     none_sent_blind,
     limits_hold_at_the_venue,

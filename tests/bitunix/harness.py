@@ -206,7 +206,7 @@ class Teller:
                 pass
             self.story.ended_ns = loop.now_ns()
             self.story.ledger = _ledger_of(venue)
-            await asyncio.sleep(AFTERMATH_S)
+            await loop.let_pass(AFTERMATH_S)
             self.story.late_ledger = _ledger_of(venue)
             self.story.faults = venue.plan.report()
 
@@ -272,7 +272,7 @@ class Teller:
         story.crashes += 1
         story.remains.append({name: story.disk.durable(name) for name in ("events.jsonl", "market.jsonl")})
         story.disk = story.disk.crash(self._draw.getrandbits(32))
-        await asyncio.sleep(down_s)
+        await self._loop.let_pass(down_s)
 
     async def _is_over(self, life: asyncio.Task[bool]) -> bool:
         """What a life that was not cut short says; a start that found no venue is tried again."""
@@ -282,7 +282,7 @@ class Teller:
         self._starts += 1
         if isinstance(fault, StartFault) and self._starts < STARTS_MAX:
             self.story.refused.append(str(fault))
-            await asyncio.sleep(START_AGAIN_S)
+            await self._loop.let_pass(START_AGAIN_S)
             return False
         self.story.broken.append(f"life {self.story.lives}: {type(fault).__name__}: {fault}")
         return True
@@ -371,7 +371,7 @@ class Teller:
     async def _flush(self, log: Any) -> None:
         """What the writer's thread does on its own: passing notes reach the disk within a second."""
         while True:
-            await asyncio.sleep(0.2 + 0.4 * self._draw.random())
+            await self._loop.let_pass(0.2 + 0.4 * self._draw.random())
             try:
                 log._writer.flush()
             except (JournalFault, Crashed):

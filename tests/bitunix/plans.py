@@ -83,12 +83,12 @@ ROWS: tuple[Row, ...] = (
     Row(fault=Fault.TRUNCATED, targets=CALLS),
     Row(fault=Fault.EMPTY, targets=CALLS),
     Row(fault=Fault.VENUE_CODE, targets=CALLS, options=_pick("code", (1, 10001, 10005, 10006, 20003))),
-    Row(fault=Fault.ACCEPT_THEN_SILENCE, targets=("place_order", "*")),
-    Row(fault=Fault.ACCEPT_THEN_5XX, targets=("place_order", "*")),
-    Row(fault=Fault.ACCEPT_LATE, targets=("place_order", "*"), options=_delay(0.5, 8.0)),
-    Row(fault=Fault.NOT_FOUND_THEN_EXISTS, targets=("*", "get_order_detail"), options=_delay(0.5, 6.0)),
-    Row(fault=Fault.REJECT, targets=("place_order", "*")),
-    Row(fault=Fault.POST_ONLY_REJECT, targets=("place_order", "*")),
+    Row(fault=Fault.ACCEPT_THEN_SILENCE, targets=("place_order", "*"), for_s=(3, 20)),
+    Row(fault=Fault.ACCEPT_THEN_5XX, targets=("place_order", "*"), for_s=(3, 20)),
+    Row(fault=Fault.ACCEPT_LATE, targets=("place_order", "*"), for_s=(3, 20), options=_delay(0.5, 8.0)),
+    Row(fault=Fault.NOT_FOUND_THEN_EXISTS, targets=("*", "place_order"), for_s=(3, 20), options=_delay(0.5, 6.0)),
+    Row(fault=Fault.REJECT, targets=("place_order", "*"), for_s=(3, 20)),
+    Row(fault=Fault.POST_ONLY_REJECT, targets=("place_order", "*"), for_s=(3, 20)),
     # Fills and orders.
     Row(fault=Fault.LOST_FILLS, targets=("user", "*")),
     Row(fault=Fault.DUPLICATE_FILLS, targets=("user", "*")),
@@ -96,7 +96,7 @@ ROWS: tuple[Row, ...] = (
     Row(fault=Fault.REORDERED_FILLS, targets=("user", "*")),
     Row(fault=Fault.CANCEL_FILL_RACE, targets=("*",), for_s=(5, 30)),
     Row(fault=Fault.UNKNOWN_ORDER_UPDATES, targets=("user", "*")),
-    Row(fault=Fault.PARTIAL_FLATTEN, targets=("*",), for_s=(20, 60)),
+    Row(fault=Fault.PARTIAL_FLATTEN, targets=("*",), for_s=(40, 90)),
     Row(fault=Fault.TRADE_FAILED, targets=("*",), chances=(1.0,), for_s=(10, 20), is_grave=True),
     Row(fault=Fault.TRADE_RETRYING, targets=("*",), for_s=(5, 30)),
     # The venue.
@@ -148,22 +148,23 @@ def plan_of(seed: int, *, seconds: float = SECONDS) -> Plan:
     # A grave fault in company says little about the company: it comes alone or is left out.
     chosen = [first] if first.is_grave else [first, *(row for row in others if row != first and not row.is_grave)]
     crashes = () if draw.random() < 0.4 else tuple(_crash(draw, seconds) for _ in range(draw.randint(1, 3)))
-    faults = tuple(entry(row, draw, seconds) for row in chosen)
+    faults = tuple(entry(row, draw, seconds, is_sure=row is first) for row in chosen)
     # A trader who acts each second has the venue's read limit for a neighbour; most do not.
     pairs = (f"run.interval={draw.choice(('1s', '5s', '5s'))}",)
     return Plan(seed=seed, seconds=seconds, faults=faults, crashes=crashes, pairs=pairs)
 
 
-def entry(row: Row, draw: random.Random, seconds: float) -> dict[str, Any]:
-    """One planned fault."""
-    length_s = draw.uniform(*row.for_s)
+def entry(row: Row, draw: random.Random, seconds: float, *, is_sure: bool = False) -> dict[str, Any]:
+    """One planned fault; a sure one lasts long enough and is frequent enough to meet an order or a frame."""
+    low_s, high_s = row.for_s
+    length_s = draw.uniform(max(low_s, (low_s + high_s) / 2) if is_sure else low_s, high_s)
     latest_s = max(FIRST_S + 1, seconds * LAST_FRACTION - length_s)
     return {
         "fault": str(row.fault),
         "target": draw.choice(row.targets),
         "at_s": round(draw.uniform(FIRST_S, latest_s), 3),
         "for_s": round(length_s, 3),
-        "p": draw.choice(row.chances),
+        "p": max(row.chances) if is_sure else draw.choice(row.chances),
         "seed": draw.randrange(2**31),
         **row.options(draw),
     }

@@ -49,6 +49,10 @@ class VirtualTimeLoop(asyncio.BaseEventLoop):
             finally:
                 timer.cancel()
 
+    async def let_pass(self, seconds: float) -> None:
+        """Return when so much virtual time has passed."""
+        await self.wait_until(self.now_ns() + round(seconds * _NS))
+
     def run_in_executor(self, executor: object, func: object, *args: object) -> NoReturn:  # noqa: ARG002
         """Refused: a thread runs in real time."""
         raise RuntimeError("no threads in virtual time: do the work inline or await a virtual delay")

@@ -29,7 +29,7 @@ async def _echo(request: web.Request) -> web.Response:
 
 
 async def _never(_: web.Request) -> web.Response:
-    await asyncio.sleep(3_600)
+    await _loop().let_pass(3_600)
     return web.Response()
 
 
@@ -40,7 +40,7 @@ async def _ticks(request: web.Request) -> web.WebSocketResponse:
 
     async def count() -> None:
         for number in range(100):
-            await asyncio.sleep(TICK_S)
+            await _loop().let_pass(TICK_S)
             await socket.send_str(f"tick {number}")
 
     counting = asyncio.get_running_loop().create_task(count())
@@ -105,7 +105,7 @@ def _talk(talk: Talk, weather: Weather | None = None) -> tuple[_Ear, _Ear]:
         await _loop().create_unix_server(lambda: there, "there:1")
         await _loop().create_unix_connection(lambda: here, "there:1")
         await talk(here, there)
-        await asyncio.sleep(1)
+        await _loop().let_pass(1)
         return here, there
 
     return run_networked(main(), seed=1, weather=weather)
@@ -189,7 +189,7 @@ def test_a_cut_connection_ends_both_ends() -> None:
             await socket.receive()
             assert running_network().cut() == 1
             message = await socket.receive()
-            await asyncio.sleep(1)
+            await _loop().let_pass(1)
             return message.type, len(running_network().links())
 
     kind, open_links = run_networked(main(), seed=1)
@@ -239,9 +239,9 @@ def test_a_killed_process_leaves_without_a_word() -> None:
         app.router.add_get("/ticks", listen)
         async with serving(app) as url:
             process = _loop().spawn(client(url), owner="client")
-            await asyncio.sleep(2)
+            await _loop().let_pass(2)
             await running_network().kill("client")
-            await asyncio.sleep(2)
+            await _loop().let_pass(2)
             return process.done(), heard, len(running_network().links())
 
     assert run_networked(main(), seed=1) == (True, [], 0)
@@ -254,7 +254,7 @@ def test_a_writer_is_paused_while_nobody_reads() -> None:
     async def talk(here: _Ear, there: _Ear) -> None:
         there.transport.pause_reading()
         here.transport.write(bytes(size))
-        await asyncio.sleep(1)
+        await _loop().let_pass(1)
         assert here.said == ["pause"]
         assert not there.received
         there.transport.resume_reading()
@@ -270,7 +270,7 @@ def test_half_of_a_connection_can_be_closed() -> None:
     async def talk(here: _Ear, there: _Ear) -> None:
         here.transport.write(b"question")
         here.transport.write_eof()
-        await asyncio.sleep(1)
+        await _loop().let_pass(1)
         assert there.said == ["eof"]
         there.transport.write(b"answer")
         there.transport.close()
