@@ -26,6 +26,7 @@ from agora.engine.ending import ENDINGS
 from agora.risk.breakers import BREAKERS
 from agora.risk.limits import LIMITS
 from agora.risk.watchdogs import WatchdogSettings, build_watchdogs
+from agora.session.credentials import SECRET_VARIABLES
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference.md"
@@ -36,6 +37,10 @@ ENVIRONMENT = {
     "AGORA_HOME": "Folder of runs, caches, locks and the kill file; `~/.agora` unless set. `make` sets it to "
     "`var` in the checkout.",
     "AGORA_<SECTION>__<KEY>": "One setting; the name of each is in the table of settings. Two underscores.",
+    **{
+        name: f"{text[0].upper()}{text[1:]}. Or a file that only its owner can read, in `{name}_FILE`."
+        for name, text in SECRET_VARIABLES.items()
+    },
     "JSON_LOGS": "`1`: every log line and the progress line are JSON objects, one a line.",
     "NUMBA_CACHE_DIR": "Where compiled kernels are kept; `AGORA_HOME/cache/numba` unless set.",
     "NUMBA_DISABLE_JIT": "`1`: the kernels run as plain Python, slowly; for debugging.",
@@ -53,6 +58,10 @@ FLAG_SETTINGS = {
     "--seed": "run.seed",
     "--data": "run.data",
     "--speed": "run.speed",
+    "--rest-url": "bitunix.rest_url",
+    "--provider": "run.provider",
+    "--fallback": "run.fallback",
+    "--port": "run.port",
     "--dry-run": "risk.dry_run",
 }
 _FLAG_COMMANDS = ("agora run", "agora backtest")
