@@ -21,7 +21,7 @@ help: ## list the targets
 	@echo 'Targets (settings: PYTHON=python3.12, DURATION=minutes, ARGS="more flags"):'
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
 
-run: $(RUNTIME) ## an autonomous paper run of DURATION minutes on the embedded venue, then verify it
+run: $(RUNTIME) ## an autonomous run of DURATION minutes on a testnet that it starts, then verify it
 	@status=0; verdict=0; \
 	$(BIN)/agora run --duration '$(DURATION)' $(ARGS) || status=$$?; \
 	case $$status in 2|3) exit $$status;; esac; \
@@ -59,7 +59,7 @@ $(RUNTIME): requirements.lock | python-is-usable
 	@'$(PYTHON)' -m venv .venv || { echo 'could not make .venv: on Debian and Ubuntu, apt install python3-venv' >&2; rm -rf .venv; exit 1; }
 	@$(PIP) --require-hashes -r requirements.lock
 	@$(PIP) --no-deps --no-build-isolation --no-index -e .
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import agora.launch, agora.market_launch, agora.cli.serving'
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import agora.launch, agora.market_launch, agora.cli.serving, agora.bitunix_assembly, agora.testnet.bitunix'
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/agora --help >/dev/null
 	@touch $@
 
