@@ -195,7 +195,7 @@ async def _fetch_bars(source: History, symbol: str, spool: Spool, *, interval_s:
             if missing:
                 reason_text = f"missing_bars: {missing} before this one"
                 spool.add(FeedGap(ts_ns=candle.ts_ns, instrument=symbol, reason=reason_text))
-            spool.add(msgspec.structs.replace(candle, is_history=False))
+            spool.add(candle)
             last_ns = candle.ts_ns
 
 

@@ -258,6 +258,23 @@ def test_a_settlement_is_told_once_whoever_notices_it() -> None:
     assert len(played(story).of(MarketFundingRate)) == 2
 
 
+def test_a_settlement_that_the_other_notices_late_is_not_told_again() -> None:
+    """It is heard by then, and what it says has been told by the first."""
+
+    async def story(ends: Ends, listener: Listener) -> None:
+        await listener.listen(620)
+        ends["first"].settled = "2027-01-15T08:10:00Z"
+        await listener.listen(5)
+        assert len(listener.of(MarketFundingRate)) == 2
+        ends["first"].is_mute = True
+        await listener.listen(20)
+        ends["other"].settled = "2027-01-15T08:10:00Z"
+        await listener.listen(20)
+        assert listener.said()[-1] == "other"
+
+    assert len(played(story).of(MarketFundingRate)) == 2
+
+
 def test_without_any_provider_the_start_fails_with_the_reason() -> None:
     """In bounded time."""
 

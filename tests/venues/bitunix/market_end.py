@@ -150,6 +150,10 @@ class MarketEnd:
 
     # REST.
 
+    def _broken(self) -> web.Response:
+        """What an edge says when nothing is behind it."""
+        return web.Response(status=502, text="<html>", headers={"Date": formatdate(self.now_s(), usegmt=True)})
+
     def _answer(self, body: dict[str, Any]) -> web.Response:
         return web.json_response(body, headers={"Date": formatdate(self.now_s(), usegmt=True)})
 
@@ -158,7 +162,7 @@ class MarketEnd:
         query = dict(request.query)
         self.requests.append(query)
         if self.rest_fails:
-            return web.Response(status=502, text="<html>")
+            return self._broken()
         step = SERVED.get(query["interval"])
         if step is None:
             return self._answer(NOT_ALLOWED)
@@ -188,7 +192,7 @@ class MarketEnd:
     async def _tickers(self, request: web.Request) -> web.Response:
         """True prices, whatever the socket says."""
         if self.rest_fails:
-            return web.Response(status=502, text="<html>")
+            return self._broken()
         rows = [
             {"symbol": symbol, "markPrice": str(self.mid_of(symbol)), "lastPrice": str(self.mid_of(symbol))}
             for symbol in request.query["symbols"].split(",")

@@ -253,6 +253,53 @@ def test_bars_that_cannot_be_read_after_an_outage_come_with_the_next_that_can() 
     assert heard.of(FeedBackfilled)[0].bars == len(candles) - 1
 
 
+def test_a_hole_that_could_not_be_filled_is_filled_after_the_next_loss() -> None:
+    """Two outages with a REST that fails between them: the bars of both come, each once."""
+
+    async def story(venue: MarketEnd, listener: Listener) -> None:
+        await listener.listen(60)
+        listener.heard.clear()
+        venue.rest_fails = True
+        for _ in range(2):
+            venue.is_down = True
+            await venue.reset()
+            await listener.listen(100)
+            venue.is_down = False
+            await listener.listen(12)
+        assert listener.of(MarketCandle, FeedBackfilled) == []
+        venue.rest_fails = False
+        await listener.listen(80)
+
+    heard = played(story)
+    candles = heard.of(MarketCandle)
+    first_s, last_s = (
+        heard.of(kind)[at].ts_ns // NS_PER_S // 60 * 60 for kind, at in ((FeedLost, 0), (FeedConnected, -1))
+    )
+    assert begins_s(candles) == list(range(first_s, last_s + 1, 60))
+
+
+def test_an_older_bar_is_not_taken_for_the_one_that_is_waited_for() -> None:
+    """The venue shows the bars of the outage, and that of the return three seconds late."""
+
+    async def story(venue: MarketEnd, listener: Listener) -> None:
+        await listener.listen(60)
+        listener.heard.clear()
+        venue.rest_fails = True
+        venue.is_down = True
+        await venue.reset()
+        await listener.listen(100)
+        venue.is_down = False
+        await listener.listen(12)
+        venue.rest_fails, venue.bars_appear_s = False, 63
+        await listener.listen(80)
+
+    heard = played(story)
+    (bar,) = [candle for candle in heard.of(MarketCandle) if not candle.is_history]
+    back_ns = heard.of(FeedConnected)[0].ts_ns
+    assert bar.end_ts_ns - MINUTE_NS <= back_ns < bar.end_ts_ns
+    assert bar.ts_ns - bar.end_ts_ns >= 3 * NS_PER_S
+
+
 def test_a_bar_that_the_venue_does_not_show_in_time_is_a_gap() -> None:
     """Nobody waits for it, and nobody is asked about half of it."""
 
