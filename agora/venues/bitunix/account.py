@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -32,6 +34,7 @@ class Account:
     def __init__(self, line: Line, trades: Trades) -> None:
         self.read_positions = SharedRead(self._read_positions, gap_s=line.settings.read_gap_s)
         self.triggers = Triggers(line)
+        self.cash_units = 0
         self._line = line
         self._trades = trades
         self._rows: dict[str, PositionRow] = {}
@@ -40,6 +43,7 @@ class Account:
         self._read_ms = 0
         self._vanished_since_ms = 0
         self._told = -1
+        self._ids: set[str] = set()
 
     def resume(self, funding_seen: dict[str, int], *, floor_ns: int) -> None:
         """Go on after a restart: what was booked is known, and positions closed before the run are not ours."""
@@ -48,10 +52,11 @@ class Account:
         self._floor_ms = self._read_ms = self._line.venue_ms(floor_ns)
 
     async def begin(self) -> None:
-        """Begin a new run now: what was paid so far belongs to nobody here."""
+        """Begin a new run now, with the cash that is there: what was paid so far belongs to nobody here."""
         now_ms = self._line.venue_ms(self._line.now_ns)
         self._floor_ms = now_ms - int(self._line.settings.clock_skew_s_max * 1_000)
         self._read_ms = now_ms
+        self.cash_units = wallet_units(await self._line.ask(self._line.client.account()))
         for row in await self._line.ask(self._line.client.positions()):
             self._rows[row.position_id] = row
             self._funding[row.position_id] = money(row.funding)
@@ -64,27 +69,30 @@ class Account:
         """The venue's name of the position of a symbol; empty when there is none."""
         return next((row.position_id for row in self._rows.values() if row.symbol == symbol and row.qty), "")
 
-    async def held(self) -> Held:
-        """Read everything, until trades and positions are the same before and after it."""
-        line, client = self._line, self._line.client
-        for _ in range(line.settings.account_rounds_max):
-            await self._trades.sweep()
-            told = self._trades.told
-            await self.read_positions()
-            before = self._positions()
-            orders = await line.ask(client.pending_orders())
-            account = await line.ask(client.account())
-            await self.read_positions()
-            await self._read_closed()
-            await self._trades.sweep()
-            if told == self._trades.told and before == self._positions():
-                break
-        symbols = line.instruments
+    async def glance(self, orders: Sequence[OrderRow]) -> Held:
+        """Read positions and cash once, at one moment as far as two requests can be; `orders` are the open ones."""
+        _, account = await asyncio.gather(self.read_positions(), self._line.ask(self._line.client.account()))
+        await self._read_closed()
+        symbols = self._line.instruments
         return Held(
             positions={symbol: self.signed_lots(symbol) for symbol in symbols},
             orders=tuple(row for row in orders if row.symbol in symbols),
             cash_units=wallet_units(account),
         )
+
+    async def held(self) -> Held:
+        """Read everything, until trades and positions are the same before and after it."""
+        for _ in range(self._line.settings.account_rounds_max):
+            await self._trades.sweep()
+            told = self._trades.told
+            await self.read_positions()
+            before = self._positions()
+            held = await self.glance(await self._line.ask(self._line.client.pending_orders()))
+            await self.read_positions()
+            await self._trades.sweep()
+            if told == self._trades.told and before == self._positions():
+                break
+        return held
 
     def _positions(self) -> dict[str, tuple[Decimal, int, Decimal]]:
         return {row.position_id: (row.qty, row.side, row.funding) for row in self._rows.values()}
@@ -101,7 +109,9 @@ class Account:
 
     async def _read_closed(self) -> None:
         """The last funding of positions that have closed; also of those that opened and closed between two looks."""
-        if not self._vanished_since_ms and self._told == self._trades.told:
+        ids = set(self._rows)
+        is_same = bool(ids) and ids == self._ids
+        if not self._vanished_since_ms and (is_same or self._told == self._trades.told):
             return
         told = self._trades.told
         now_ms = self._line.venue_ms(self._line.now_ns)
@@ -110,7 +120,7 @@ class Account:
         for row in await self._line.ask(self._line.client.history_positions(start_ms=start_ms)):
             if row.symbol in self._line.instruments and row.mtime_ms >= self._floor_ms:
                 self._fund(row)
-        self._vanished_since_ms, self._told, self._read_ms = 0, told, now_ms
+        self._vanished_since_ms, self._told, self._read_ms, self._ids = 0, told, now_ms, ids
 
     def _fund(self, row: PositionRow | HistoryPositionRow) -> None:
         """Tell what a position was paid or has paid since it was last seen."""

@@ -92,7 +92,9 @@ class WireOrder:
     def take(self, row: TradeRow) -> None:
         """A trade of it, told once."""
         self._owner.on_trade(row, self._line.lots(row.symbol, row.qty))
-        self._bell.ring()
+        # A part of what rests is no reason to look: it may trade on, and its end is told by other means.
+        if self._is_filled() or not self.terms.can_rest:
+            self._bell.ring()
 
     def cancel(self) -> None:
         """It should not trade any more. It is over when the venue says so."""
@@ -304,6 +306,10 @@ class WireOrder:
                 pauses = pauses or self._line.pauses()
                 wait_s = next(pauses)
 
+    def _is_filled(self) -> bool:
+        """Whether all of it has traded, by its trades: nothing more can come of it."""
+        return self.known_lots >= self.terms.size_lots and self._amend is None
+
     def _within_life(self, wait_s: float | None) -> float | None:
         """A wait that ends at the order's own end time."""
         if not self.terms.expire_ts_ns or self._is_expiring:
@@ -356,8 +362,11 @@ class WireOrder:
     async def _look(self) -> bool:
         """Whether all is known and nothing more is to be expected without a hint."""
         try:
-            row = await self._line.ask(self._line.client.order_detail(order_id=self.venue_id))
             await self._trades.sweep()
+            if self._is_filled():
+                self._finish(End.FILLED, "filled")
+                return True
+            row = await self._line.ask(self._line.client.order_detail(order_id=self.venue_id))
             if row is None:
                 row = await self._row_in_lists()
         except FAULTS:

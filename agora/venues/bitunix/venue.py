@@ -29,27 +29,25 @@ from agora.domain.numbers import NS_PER_S
 from agora.domain.orders import Order, OrderType, Purpose
 from agora.engine.ports import Clock
 from agora.engine.state import State
-from agora.venues.bitunix.account import Account, Held
+from agora.venues.bitunix.account import Account
 from agora.venues.bitunix.brackets import Bracket
 from agora.venues.bitunix.client import BitunixClient
 from agora.venues.bitunix.crew import Bell
+from agora.venues.bitunix.hints import Hints
 from agora.venues.bitunix.line import FAULTS, Line
-from agora.venues.bitunix.order_terms import Stage
-from agora.venues.bitunix.orders import WireOrder
+from agora.venues.bitunix.reckoning import Reckoning
 from agora.venues.bitunix.reports import PlainOrder
 from agora.venues.bitunix.settings import BitunixSettings
 from agora.venues.bitunix.stops import StopLeg, owner_of_child
-from agora.venues.bitunix.stream import PrivateSocket, Push, UserStream
+from agora.venues.bitunix.stream import PrivateSocket, UserStream
 from agora.venues.bitunix.targets import TargetLeg
 from agora.venues.bitunix.trades import Taker, Trades
-from agora.venues.bitunix.wire import OrderPush, OrderRow, PositionPush, TradeRow
+from agora.venues.bitunix.wire import OrderRow, TradeRow
 from agora.venues.inbox import Inbox
 from agora.venues.rest import AuthRefused
 
 # A feed is asked for its next event with a deadline so far away that it hardly ever comes.
 FEED_WAIT_NS = 60 * NS_PER_S
-# Looks at orders that the account shows otherwise than we know them, before it is told as it is.
-SETTLING_LOOKS_MAX = 8
 # Ended orders kept by name; the run asks about none of them again.
 ORDERS_KEPT = 2_000
 
@@ -106,16 +104,13 @@ class BitunixVenue:
         self._trades = Trades(self._line)
         self._trades.claim = self._claim
         self._account = Account(self._line, self._trades)
-        self._stream = UserStream(self._line, lines.private, hear=self._hear_push, on_gap=self._on_gap)
         self._orders: dict[str, RunOrder] = {}
+        self._reckoning = Reckoning(self._line, self._trades, self._account, orders=lambda: self._orders)
         self._brackets: dict[str, Bracket] = {}
-        self._question = Bell()
-        self._asked_ns = 0
-        self._hints = Bell()
-        self._is_read_due = False
-        self._is_check_due = False
-        self._told_at_hint = 0
-        self._pushed: dict[str, PositionPush] = {}
+        self._hints = Hints(
+            self._line, self._trades, self._account, reckoning=self._reckoning, ring_legs=self._ring_legs
+        )
+        self._stream = UserStream(self._line, lines.private, hear=self._hints.hear, on_gap=self._hints.on_gap)
 
     @property
     def queue_depth(self) -> int:
@@ -135,16 +130,19 @@ class BitunixVenue:
             since_ns = max(state.started_ts_ns, state.now_ns - int(self._settings.retold_s * NS_PER_S))
             self._trades.resume(since_ns, floor_ns=state.started_ts_ns, known=state.fill_ids)
             self._account.resume(state.funding_seen, floor_ns=state.started_ts_ns)
+            positions = {symbol: holding.position for symbol, holding in state.holdings.items()}
+            self._reckoning.books.begin(cash_units=state.ledger.cash, positions=positions)
             self._take_up(state)
         else:
             await self._until_read(self._trades.begin)
             await self._until_read(self._account.begin)
+            self._reckoning.books.begin(cash_units=self._account.cash_units, positions={})
         await self._lines.feed.open()
         self._crew.start(self._pump(), name="feed")
         self._crew.start(self._stream.run(), name="user stream")
-        self._crew.start(self._answer_questions(), name="account")
-        self._crew.start(self._heed_hints(), name="trades")
-        self._crew.start(self._keep_vigil(), name="vigil")
+        self._crew.start(self._reckoning.run(), name="account")
+        self._crew.start(self._hints.run(), name="hints")
+        self._crew.start(self._hints.keep_vigil(), name="vigil")
 
     async def close(self) -> None:
         """Stop all work and let go of the connections."""
@@ -169,6 +167,9 @@ class BitunixVenue:
     # The queue to the run.
 
     def _tell(self, event: Event) -> None:
+        answer = self._reckoning.before(event)
+        if answer is not None:
+            self._inbox.put(answer)
         self._inbox.put(event)
         self._bell.ring()
         if isinstance(event, OrderFilled):
@@ -305,133 +306,15 @@ class BitunixVenue:
         stops = [order for order in self._orders.values() if isinstance(order, StopLeg)]
         return await owner_of_child(self._account.triggers, stops, row, detail=detail)
 
-    # Hints.
-
-    def _hear_push(self, push: Push) -> None:
-        """A push says where to look, and nothing else: it may be late, lost, repeated or out of order."""
-        if isinstance(push, OrderPush):
-            taker = self._trades.find(venue_id=push.order_id, wire_id=push.client_id)
-            if taker is None:
-                self._read_soon(is_sure=True)
-            elif not self._is_no_news(push):
-                taker.learn(push.order_id)
-        elif isinstance(push, PositionPush):
-            before = self._pushed.get(push.symbol)
-            self._pushed[push.symbol] = push
-            if before is None or (before.qty, before.funding) != (push.qty, push.funding):
-                self._read_soon(is_sure=before is None or before.funding != push.funding)
-        else:
-            self._ring_legs()
-
-    def _is_no_news(self, push: OrderPush) -> bool:
-        """Whether it says that an order which is known to be at the venue is there, and has not traded."""
-        is_known = self._trades.find(venue_id=push.order_id) is not None
-        return is_known and push.status in ("INIT", "NEW") and not push.dealt
-
-    def _on_gap(self) -> None:
-        """Pushes may be missing: look at everything."""
-        self._is_check_due = True
-        self._read_soon(is_sure=True)
-
-    def _read_soon(self, *, is_sure: bool) -> None:
-        """Trades and positions are to be read; where it is not sure, unless an order of ours explains it meanwhile."""
-        self._is_read_due = self._is_read_due or is_sure
-        self._told_at_hint = self._trades.told
-        self._hints.ring()
-
-    async def _heed_hints(self) -> None:
-        """Read trades and positions when something happened that no order of ours explains."""
-        while True:
-            await self._hints.wait(None)
-            for pause in self._line.pauses():
-                await asyncio.sleep(pause)  # Also gathers the hints that come together.
-                if not self._is_read_due and self._trades.told != self._told_at_hint:
-                    break
-                self._is_read_due = True
-                try:
-                    await self._trades.sweep()
-                    await self._account.read_positions()
-                    await self._check_if_due()
-                except FAULTS:
-                    continue
-                self._is_read_due = False
-                break
-
-    async def _check_if_due(self) -> None:
-        """Look at the orders that the venue shows otherwise than we know them, and at all stops and targets."""
-        if self._is_check_due:
-            for wire in self._unsettled(await self._line.ask(self._line.client.pending_orders())):
-                wire.hint()
-            self._ring_legs()
-            self._is_check_due = False
-
     def _ring_legs(self) -> None:
         for bracket in self._brackets.values():
             bracket.ring()
-
-    async def _keep_vigil(self) -> None:
-        """Stops and targets protect: they are looked at also when nothing is heard, all of them at one time."""
-        while True:
-            await asyncio.sleep(self._settings.vigil_s)
-            self._ring_legs()
 
     # What is held.
 
     def confirm(self, ts_ns: int) -> None:
         """Ask what the venue holds; the answer comes through `receive`."""
-        self._asked_ns = max(self._asked_ns, ts_ns)
-        self._question.ring()
-
-    async def _answer_questions(self) -> None:
-        """One reading at a time; a question that comes meanwhile is answered by the next."""
-        while True:
-            await self._question.wait(None)
-            asked_ns = self._asked_ns
-            for pause in self._line.pauses():
-                try:
-                    answer = await self._reading()
-                except FAULTS:
-                    await asyncio.sleep(pause)
-                    continue
-                self._tell(msgspec.structs.replace(answer, ts_ns=self._clock.now_ns(), asked_ts_ns=asked_ns))
-                break
-
-    async def _reading(self) -> Reconcile:
-        """What the venue holds, once our orders are known to be what it shows."""
-        held = await self._account.held()
-        for _ in range(SETTLING_LOOKS_MAX):
-            unsettled = self._unsettled(held.orders)
-            if not unsettled:
-                break
-            for order in unsettled:
-                order.hint()
-            await asyncio.sleep(self._settings.look_s_min)
-            held = await self._account.held()
-        return Reconcile(
-            ts_ns=self._clock.now_ns(),
-            positions=held.positions,
-            open_client_ids=self._open_ids(held),
-            cash_units=held.cash_units,
-        )
-
-    def _unsettled(self, rows: Sequence[OrderRow]) -> list[WireOrder]:
-        """Orders of ours that the open ones do not show as we know them."""
-        instruments = self._line.instruments
-        shown = {row.order_id: self._line.lots(row.symbol, row.trade_qty) for row in rows if row.symbol in instruments}
-        wires = [wire for order in self._orders.values() for wire in order.wires()]
-        return [wire for wire in wires if wire.stage is Stage.WORKING and shown.get(wire.venue_id) != wire.known_lots]
-
-    def _open_ids(self, held: Held) -> tuple[str, ...]:
-        """Ours that may trade, in doubt or not, and what else is open at the venue."""
-        ids = {order.client_id: None for order in self._orders.values() if order.is_open}
-        for row in held.orders:
-            taker = self._trades.find(venue_id=row.order_id, wire_id=row.client_id)
-            if taker is not None:
-                taker.learn(row.order_id)
-            if taker is None or taker.is_over:
-                is_named = row.client_id in self._orders
-                ids[row.client_id if is_named else f"foreign-{row.order_id}"] = None
-        return tuple(ids)
+        self._reckoning.ask(ts_ns)
 
     async def account(self) -> Reconcile:
         """What the venue holds, after doubts of an earlier life were looked at; raises `StartFault` when it is away."""
@@ -439,7 +322,7 @@ class BitunixVenue:
 
         async def read() -> None:
             await self._look_at_doubts()
-            answers.append(await self._reading())
+            answers.append(await self._reckoning.reading())
 
         await self._until_read(read)
         return answers[-1]

@@ -333,22 +333,21 @@ def test_a_trade_that_is_listed_late_is_found_behind_a_newer_one() -> None:
 
 
 @pytest.mark.requirement("P2.2")
-def test_a_fill_between_the_reads_of_an_account_is_part_of_it() -> None:
-    """Cash and positions are of one moment: the reading is made again."""
+def test_a_fill_between_the_reads_of_an_account_does_not_mix_two_moments() -> None:
+    """Cash and positions are of one moment, and told at the place among the fills where they were true."""
 
     async def scene(bench: Bench) -> None:
         async def fill() -> None:
             await bench.server.foreign("BUY", "0.0100", "60000")
 
-        async def fill_at_the_next_look() -> None:
-            bench.server.before["position/get_pending_positions"] = fill
-
         await bench.rest(2)
         bench.server.is_mute = True
-        bench.server.before["account"] = fill_at_the_next_look
+        bench.server.before["account"] = fill
         answer = await _asked(bench)
-        assert answer.positions == {"BTCUSDT": 100}
-        assert answer.cash_units == 10_000 * MONEY_SCALE - bench.told(OrderFilled)[0].fee_units
+        before = [event for event in bench.events[: bench.events.index(answer)] if isinstance(event, OrderFilled)]
+        assert answer.positions == {"BTCUSDT": sum(event.fill_size_lots for event in before)}
+        assert answer.cash_units == 10_000 * MONEY_SCALE - sum(event.fee_units for event in before)
+        await bench.until(OrderFilled)
 
     play(scene)
 
@@ -374,3 +373,35 @@ def test_funding_from_before_the_run_is_not_the_runs() -> None:
                 assert [event.amount_units for event in bench.told(Funding)] == [-5_000_000]
 
     run_networked(main(), seed=1, start_ns=START_NS)
+
+
+@pytest.mark.requirement("P2.2")
+def test_an_account_that_never_stands_still_is_told_all_the_same() -> None:
+    """A fill every quarter of a second: books and venue are compared within seconds, and agree."""
+
+    async def scene(bench: Bench) -> None:
+        orders = [await bench.accepted(bench.send(size_lots=10_000)) for _ in range(2)]
+        begun_ns = bench.clock.now_ns()
+        bench.venue.confirm(begun_ns)
+        for number in range(60):
+            await bench.server.fill(orders[number % 2], "0.0010", f"{60_000 + number % 7}")
+            await bench.rest(0.25)
+        answer = bench.told(Reconcile)[0]
+        assert answer.ts_ns - begun_ns < 5 * NS_PER_S
+        before = [event for event in bench.events[: bench.events.index(answer)] if isinstance(event, OrderFilled)]
+        assert answer.positions == {"BTCUSDT": sum(event.fill_size_lots for event in before)}
+        assert answer.cash_units == 10_000 * MONEY_SCALE - sum(event.fee_units for event in before)
+
+    play(scene)
+
+
+def test_a_difference_with_the_venue_is_told_as_it_stands() -> None:
+    """The venue's cash is not what the fills come to: no reading agrees, so the truth is told."""
+
+    async def scene(bench: Bench) -> None:
+        await bench.rest(1)
+        bench.server.cash -= 5
+        answer = await _asked(bench)
+        assert answer.cash_units == 9_995 * MONEY_SCALE
+
+    play(scene)
