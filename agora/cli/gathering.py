@@ -135,7 +135,6 @@ def _place(provider: str, *, venue: str, flags: dict[str, str], testnet: str | N
     from agora.session.clock import PacedClock
     from agora.venue_access import access_of, check_terms, starts_own
     from agora.venues.gathering import Place
-    from agora.venues.provider_settings import ProviderSettings
     from agora.venues.rest import Network
 
     config = load_settings({**flags, "run.venue": venue, "run.mode": "paper"}, [], file=None, profile=None)
@@ -145,4 +144,4 @@ def _place(provider: str, *, venue: str, flags: dict[str, str], testnet: str | N
     check_terms(config, terms)
     access = access_of(config, terms)
     bitunix = replace(config["bitunix"], rest_url=access.rest_url, public_ws=access.public_ws)
-    return Place(provider=provider, bitunix=bitunix, settings=ProviderSettings(), clock=PacedClock(), network=Network())
+    return Place(provider=provider, bitunix=bitunix, settings=config["provider"], clock=PacedClock(), network=Network())
