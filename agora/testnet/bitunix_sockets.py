@@ -76,6 +76,8 @@ class Client:
         self.target = target
         self.opened_s = opened_s
         self.streams: dict[tuple[str, str], None] = {}
+        # Streams of symbols that are not listed: they bring nothing, and count.
+        self.empty_streams: dict[tuple[str, str], None] = {}
         self.account: TestAccount | None = None
         self.heard_s = 0.0
         self.sent_ns = 0
@@ -93,6 +95,11 @@ class Client:
         if len(self._waiting) > WAITING_MAX or (self._bytes > WAITING_BYTES_MAX and len(self._waiting) > 1):
             self.abort()
         self._bell.set()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much waits to be sent."""
+        return self._bytes
 
     async def next(self) -> Outgoing:
         """The next frame to send."""
@@ -290,24 +297,29 @@ class Sockets:
             symbol, channel = stream
             if channel in ("balance", "position", "order", "tpsl"):
                 continue
-            if stream not in client.streams and len(client.streams) >= STREAMS_MAX:
+            if not _is_channel(channel) or not symbol:
+                continue
+            asked = client.streams.keys() | client.empty_streams.keys()
+            if stream not in asked and len(asked) >= STREAMS_MAX:
                 refusal = {"msg": f"subscribe channel > {STREAMS_MAX}", "nonce": "", "result": False}
                 self._say(client, {"op": "subscribe", "data": refusal})
                 return
-            if symbol not in self._world.symbols:
-                self._say_unknown(client, symbol, channel)
-            elif _is_channel(channel):
+            if symbol in self._world.symbols:
                 client.streams[stream] = None
+            else:
+                client.empty_streams[stream] = None
+                self._say_unknown(client, symbol, channel)
 
     def _say_unknown(self, client: Client, symbol: str, channel: str) -> None:
         levels = DEPTH_LEVELS.get(channel)
-        if levels is not None and symbol:
+        if levels is not None:
             data = frames.empty_depth_data(min(levels, 15))
             client.put(Outgoing(frames.frame(channel, data, ts_ns=self._world.shown_ns(), symbol=symbol)))
 
     def _on_unsubscribe(self, client: Client, said: Mapping[str, Any]) -> None:
         for stream in _streams(said):
             client.streams.pop(stream, None)
+            client.empty_streams.pop(stream, None)
         self._say(client, {"op": "unsubscribe", "ts": self._world.shown_ns() // NS_PER_MS, "data": "success"})
 
     # Cadences.
