@@ -20,6 +20,7 @@ from benchmarks import (  # noqa: E402  the cache folder must be known first
     commands,
     engine,
     exchange,
+    live,
     llm_loop,
     market,
     matching,
@@ -67,6 +68,7 @@ def main() -> None:
             ("market", lambda: market.market_figures(scratch, median_of)),
             ("models", lambda: llm_loop.llm_figures(scratch)),
             ("api", lambda: server.server_figures(scratch, median_of)),
+            ("live", lambda: live.live_figures(scratch)),
         ):
             sys.stderr.write(f"measuring {title} …\n")
             figures[title] = measure()
