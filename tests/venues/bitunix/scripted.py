@@ -58,6 +58,7 @@ class ScriptedVenue:
     hidden: set[str] = field(default_factory=set)
     hidden_orders: set[str] = field(default_factory=set)
     hidden_trades: set[str] = field(default_factory=set)
+    hidden_tpsl: set[str] = field(default_factory=set)
     # Orders that are not changed, whatever is answered.
     frozen: set[str] = field(default_factory=set)
     # Stops that travel with an entry are forgotten.
@@ -127,7 +128,7 @@ class ScriptedVenue:
     async def trigger(self, tpsl_id: str, price: str) -> dict[str, Any]:
         """Fire a stop: its child order trades at once, under an id of the venue and without a client id."""
         row = self.tpsl[tpsl_id]
-        row["status"] = "FILLED"
+        row["status"], row["triggerTime"] = "FILLED", self.now_ms()
         side = "SELL" if self.position > 0 else "BUY"
         qty = str(min(abs(self.position), Decimal(row["slQty"])))
         order = self._order({"symbol": row["symbol"], "side": side, "qty": qty, "orderType": "MARKET"})
@@ -427,11 +428,14 @@ class ScriptedVenue:
         rows = self.closed_positions[::-1]
         return 0, {"positionList": _page(rows, body), "total": len(rows)}
 
+    def _triggers(self) -> list[dict[str, Any]]:
+        return [row for tpsl_id, row in self.tpsl.items() if tpsl_id not in self.hidden_tpsl]
+
     def _do_tpsl_get_pending_orders(self, body: dict[str, Any]) -> tuple[int, Any]:
-        return 0, _page([row for row in self.tpsl.values() if row["status"] == "NEW"], body)
+        return 0, _page([row for row in self._triggers() if row["status"] == "NEW"], body)
 
     def _do_tpsl_get_history_orders(self, body: dict[str, Any]) -> tuple[int, Any]:
-        rows = [row for row in self.tpsl.values() if row["status"] != "NEW"]
+        rows = [row for row in self._triggers() if row["status"] != "NEW"]
         return 0, {"orderList": _page(rows, body), "total": len(rows)}
 
     def _do_tpsl_place_order(self, body: dict[str, Any]) -> tuple[int, Any]:

@@ -193,6 +193,21 @@ def test_what_happened_while_the_stream_was_away_is_found_after_it() -> None:
     play(scene)
 
 
+def test_an_order_that_ended_while_the_stream_was_away_is_found_after_it() -> None:
+    """It is not among the open ones any more, so it is looked at."""
+
+    async def scene(bench: Bench) -> None:
+        row = await bench.accepted(bench.send())
+        await bench.rest(3)
+        row["status"] = "CANCELED"
+        await bench.rest(5)
+        assert not bench.told(OrderCancelled)
+        await bench.server.disconnect()
+        await bench.until(OrderCancelled, seconds=10)
+
+    play(scene)
+
+
 def test_a_login_that_is_refused_again_and_again_means_revoked_keys() -> None:
     """The engine ends a run on a reason that begins with `auth`."""
 

@@ -310,3 +310,61 @@ def test_what_a_fired_stop_left_open_is_protected_again() -> None:
         assert [(row["slPrice"], row["slQty"]) for row in waiting] == [("59900.0", "0.0060")]
 
     play(scene)
+
+
+def test_a_child_is_told_once_its_trigger_is_listed_as_fired() -> None:
+    """The trade is quicker than the list of triggers: it waits, and is the stop's."""
+
+    async def scene(bench: Bench) -> None:
+        _, stop, _ = await _filled(bench)
+        tpsl_id = next(iter(bench.server.tpsl))
+        bench.server.hidden_tpsl.add(tpsl_id)
+        await bench.server.trigger(tpsl_id, "59899.5")
+        await bench.rest(5)
+        assert len(bench.told(OrderFilled)) == 1
+        bench.server.hidden_tpsl.clear()
+        filled = await bench.until(OrderFilled, count=2, seconds=20)
+        assert filled.client_id == stop.client_id
+
+    play(scene)
+
+
+def test_a_trigger_that_is_in_no_list_any_more_is_replaced_after_the_grace_time() -> None:
+    """The venue has lost it: the position may not stay bare."""
+
+    async def scene(bench: Bench) -> None:
+        await _filled(bench)
+        tpsl_id = next(iter(bench.server.tpsl))
+        bench.server.hidden_tpsl.add(tpsl_id)
+        await bench.rest(15)
+        assert len(bench.server.tpsl) == 1
+        await bench.rest(45)
+        others = [row for name, row in bench.server.tpsl.items() if name != tpsl_id]
+        assert [(row["slPrice"], row["slQty"], row["status"]) for row in others] == [("59900.0", "0.0100", "NEW")]
+
+    play(scene)
+
+
+def test_children_of_two_stops_belong_to_the_one_of_their_size() -> None:
+    """Both fire at one moment; neither child says whose it is."""
+
+    async def scene(bench: Bench) -> None:
+        stops = []
+        for size, ticks in ((100, STOP), (40, STOP - 10)):
+            entry, stop = bench.send_bracket(stop_ticks=ticks, size_lots=size)
+            await bench.server.fill(await bench.accepted(entry), f"0.0{size:03d}", "60000")
+            stops.append(stop)
+        await bench.until(OrderFilled, count=2)
+        await bench.rest(3)
+        large, small = list(bench.server.tpsl)
+        bench.server.is_mute = True
+        await bench.server.trigger(small, "59899.0")
+        await bench.server.trigger(large, "59898.0")
+        await bench.until(OrderFilled, count=4, seconds=40)
+        sizes = {
+            stop.client_id: [event.fill_size_lots for event in bench.told(OrderFilled, stop.client_id)]
+            for stop in stops
+        }
+        assert sizes == {stops[0].client_id: [100], stops[1].client_id: [40]}
+
+    play(scene)

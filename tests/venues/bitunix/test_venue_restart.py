@@ -14,7 +14,7 @@ from agora.engine.state import State
 from tests.simulation.loop import VirtualClock
 from tests.simulation.network import run_networked, serving
 from tests.venues.bitunix.live import START_NS, Bench, connected
-from tests.venues.bitunix.scripted import ScriptedVenue, scripted
+from tests.venues.bitunix.scripted import Mishap, ScriptedVenue, scripted
 
 
 def _twice(
@@ -142,6 +142,7 @@ def test_an_order_long_gone_is_settled_before_the_account_is_told() -> None:
 
     async def before(bench: Bench) -> State:
         order = bench.order(status=OrderStatus.PLANNED, planned_ts_ns=bench.clock.now_ns() - 60 * NS_PER_S)
+        bench.server.go_wrong("trade/get_order_detail", *[Mishap("html", is_done=False)] * 3)
         return _state(bench, working={order.client_id: order})
 
     async def after(bench: Bench, server: ScriptedVenue) -> None:
