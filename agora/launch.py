@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -128,7 +129,18 @@ def run_new(config: Config, options: Options) -> Outcome:
         if approach is not None:
             approach.keep(folder)
         home.point_latest(folder)
-        return _conduct(lambda: open_new(parts, _ground(folder), config), options, folder)
+        try:
+            return _conduct(lambda: open_new(parts, _ground(folder), config), options, folder)
+        except StartFault:
+            _withdraw(folder, home)
+            raise
+
+
+def _withdraw(folder: Path, home: Home) -> None:
+    """A run that has recorded nothing was none: its folder would be taken for one that can be resumed."""
+    if next(iter(read_records(Disk(folder))), None) is None:
+        shutil.rmtree(folder)
+        home.point_newest()
 
 
 def _label(run: RunSettings) -> str:
@@ -366,8 +378,8 @@ def _conduct(open_run: Callable[[], Opened], options: Options, folder: Path) -> 
         crash = None
         try:
             _live(opened, collector, folder=folder, options=options)
-        except StartFault:
-            LOGGER.exception("the run could not start")
+        except StartFault as fault:
+            LOGGER.info("the run could not start: %s", fault)
             raise
         except Exception as fault:
             LOGGER.exception("the run could not end in order")

@@ -68,6 +68,14 @@ class Home:
         fresh.symlink_to(folder.name if folder.parent == self.runs else folder)
         fresh.replace(link)
 
+    def point_newest(self) -> None:
+        """Let it point at the newest run that there is, or at nothing."""
+        names = self.run_names()
+        if names:
+            self.point_latest(self.runs / names[-1])
+        else:
+            (self.runs / "latest").unlink(missing_ok=True)
+
     def _latch_path(self, account: str) -> Path:
         return self.path / f"tripped-{account}.json"
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from agora.session.folder import Home
 from tests.cli.commands import call
 from tests.scenarios.processes import Running, only_run, report_of
 
@@ -42,13 +43,14 @@ def test_the_api_shows_the_run_while_it_trades(home: Path) -> None:
 
 
 def test_a_port_that_is_taken_keeps_the_run_from_starting(home: Path) -> None:
-    """Exit code 3 with the port, and nothing was traded."""
+    """Exit code 3 with the port; nothing was traded, and nothing is left that looks like a run."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         said = call(home, ["run", *SHORT, "--duration", "0.01", "--quiet", "--port", str(port)])
     assert said.code == 3
     assert str(port) in said.err
-    assert not (only_run(home) / "final_report.json").exists()
+    assert Home(home).run_names() == []
+    assert not (home / "runs" / "latest").is_symlink()
 
 
 def test_a_run_without_a_port_has_no_api(home: Path) -> None:
