@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from decimal import Decimal
 
 import pytest
 
@@ -188,6 +189,8 @@ def test_a_clock_that_is_ahead_does_not_close_a_candle_early() -> None:
     async def story(it: Bench) -> None:
         await it.rest(57)
         it.venue.world.skew_ns = 5 * NS_PER_S
+        await it.client.tickers()
+        assert it.client.clock_offset_ms > 4_000
         end_ns = START_NS + 70 * NS_PER_S
         rows = await it.client.klines(BTC, 60, start_ns=START_NS - 120 * NS_PER_S, end_ns=end_ns)
         assert [row.start_ms * NS_PER_MS for row in rows] == [START_NS - 120 * NS_PER_S, START_NS - 60 * NS_PER_S]
@@ -215,6 +218,38 @@ def test_fees_and_average_price_of_an_order_are_those_of_its_trades() -> None:
         assert (maker.is_maker, maker.client_id) == (True, "quote")
 
     in_virtual_time(story, deposit="1000000", level_notional=30_000)
+
+
+def test_the_wallet_of_an_account_can_be_told_from_its_parts_while_a_position_is_open() -> None:
+    """Available + frozen + margin less the profit that is not realised: the reading of the reference's connector."""
+
+    async def story(it: Bench) -> None:
+        await it.place(Side.BUY, "0.05")
+        await it.place(Side.BUY, "0.01", it.far(Side.BUY))
+        it.venue.world.move(BTC, 0.02)
+        await it.rest(1)
+        row = await it.client.account()
+        wallet_units = it.venue.world.exchange.account(it.number).wallet_units
+        assert row.cross_unrealised_pnl > 40
+        assert row.frozen > 0
+        assert row.available + row.frozen + row.margin - row.cross_unrealised_pnl == Decimal(wallet_units) / 10**8
+
+    in_virtual_time(story)
+
+
+def test_the_rate_of_funding_is_one_number_wherever_it_is_asked() -> None:
+    """In percent as it stands, as a fraction in history; the time of the next is on the grid."""
+
+    async def story(it: Bench) -> None:
+        await it.rest(11)
+        present = await it.client.funding_rate(BTC)
+        assert present.rate_ppb == 123_400
+        assert present.next_funding_ms % 10_000 == 0
+        (settled,) = await it.client.funding_history(BTC, start_ms=START_NS // NS_PER_MS)
+        assert settled.rate_ppb == 123_400
+        assert [row.symbol for row in await it.client.funding_rates()] == [BTC, ETH]
+
+    in_virtual_time(story, funding_interval_s=10, funding_rate_ppb=123_400)
 
 
 def test_two_runs_with_one_seed_answer_with_the_same_bytes() -> None:

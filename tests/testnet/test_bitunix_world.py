@@ -93,6 +93,44 @@ def test_fifteen_levels_stand_around_the_reference_at_all_times() -> None:
     watched(story)
 
 
+@pytest.mark.parametrize("spread_bps", [0.5, 20.0])
+def test_the_best_quotes_are_as_far_apart_as_was_set(spread_bps: float) -> None:
+    """To the tick, around the reference, when they have just been renewed."""
+
+    async def story(world: World) -> None:
+        await after(10)
+        world.move(None, 0.001)
+        for symbol, reference in world.references().items():
+            middle = reference / float(world.exchange.listing(symbol).instrument.tick)
+            touch = world.exchange.book(symbol).touch()
+            half = max(middle * spread_bps / 20_000, 0.5)
+            assert 0 <= middle - half - touch.bid_ticks <= 1
+            assert 0 <= touch.ask_ticks - middle - half <= 1
+
+    watched(story, spread_bps=spread_bps)
+
+
+def test_a_second_opens_with_its_first_trade() -> None:
+    """And ends with its last; one without trades repeats the close before it."""
+
+    async def story(world: World) -> None:
+        prints: list[PublicTrade] = []
+        world.listen(lambda changes: prints.extend(one for one in changes if isinstance(one, PublicTrade)))
+        await after(20)
+        bars = world.bars(BTC, "1s", limit=21, end_ns=world.now_ns())
+        for before, bar in itertools.pairwise(bars):
+            inside = [
+                one.price_ticks
+                for one in prints
+                if one.symbol == BTC and bar.start_ns <= one.ts_ns < bar.start_ns + NS_PER_S
+            ]
+            expected = [inside[0], inside[-1]] if inside else [before.close_ticks] * 2
+            assert [bar.open_ticks, bar.close_ticks] == expected
+            assert bar.trades == len(inside)
+
+    watched(story)
+
+
 def test_a_seed_is_one_market_and_another_seed_another() -> None:
     """Everything that is told, the depth and the candles, to the last value."""
 
@@ -320,7 +358,7 @@ def test_time_can_run_faster_and_never_runs_back() -> None:
         await after(10)
         assert world.now_ns() - before == pytest.approx(300 * NS_PER_S, rel=1e-6)
         assert max(change.ts_ns for change in changes) > before + 290 * NS_PER_S
-        world.clock.set_factor(0.1)
+        world.clock.set_factor(0.001)
         last = world.now_ns()
         for _ in range(20):
             await after(0.1)
