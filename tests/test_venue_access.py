@@ -47,6 +47,7 @@ def settings(*pairs: str, venue: str = "testnet") -> Config:
     ],
 )
 @pytest.mark.requirement("B51")
+@pytest.mark.requirement("B65")
 def test_what_cannot_be_meant_is_refused_before_anything_is_sent(
     venue: str, pairs: tuple[str, ...], terms: dict[str, Any], words: str
 ) -> None:
