@@ -18,7 +18,7 @@ import msgspec
 
 from agora import assembly, audit, venue_access
 from agora.config import Config, JournalSettings, RunSettings
-from agora.domain.errors import Bug, DamagedJournal, StartFault, Transient
+from agora.domain.errors import Bug, DamagedJournal, ExitCode, StartFault, Transient
 from agora.domain.events import Event, OperatorCommand, RunResumed, RunStarted
 from agora.engine.ports import Clock, Venue
 from agora.engine.state import Phase
@@ -155,6 +155,7 @@ def _approached(
 ) -> tuple[assembly.Parts, Approach | None]:
     """The parts of a run at a venue that has been asked for its facts; a testnet comes up while we compile."""
     run: RunSettings = config["run"]
+    held.enter_context(_heeding_signals())
     approach = held.enter_context(venue_access.approach(config, options.terms))
     if venue_access.starts_own(config, options.terms.announcement):
         _tell(options, "starting a testnet on this machine …")
@@ -169,6 +170,23 @@ def _approached(
         return _fallen_back(config, options, held, reason=reason, run_tag=run_tag), None
     _tell(options, _whereabouts(run, access))
     return assembly.build_parts(config, run_tag, seen), approach
+
+
+@contextlib.contextmanager
+def _heeding_signals() -> Iterator[None]:
+    """Before there is a loop to hear them, signals end the start at once, with the testnet that was started."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, _end_start) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _end_start(number: int, frame: object) -> None:
+    del frame
+    raise SystemExit(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
 
 
 def _whereabouts(run: RunSettings, access: Access) -> str:

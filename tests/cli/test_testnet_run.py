@@ -62,6 +62,25 @@ def test_an_interrupt_ends_the_run_flat_and_the_venue_after_it(home: Path) -> No
     assert not is_living(process)
 
 
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_before_the_run_has_begun_leaves_nobody_behind(home: Path, number: int, code: int) -> None:
+    """While its venue is coming up there is nothing to close but that."""
+    run = Running(home, *SHORT)
+    run.wait_for("starting a testnet")
+    run.signal(number)
+    assert run.wait() == code
+    assert [each.pid for each in psutil.process_iter() if is_of(each, home)] == []
+    assert Home(home).run_names() == []
+
+
+def is_of(process: psutil.Process, home: Path) -> bool:
+    """Whether a process works for that home."""
+    try:
+        return process.environ().get("AGORA_HOME") == str(home)
+    except psutil.Error:
+        return False
+
+
 @pytest.mark.requirement("B5")
 def test_a_killed_run_finds_its_venue_again(home: Path) -> None:
     """The venue lives on, with the account; the resumed run takes both over and ends both."""
