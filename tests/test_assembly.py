@@ -12,12 +12,15 @@ import pytest
 
 from agora import assembly
 from agora.config import Config, load_config
-from agora.domain.errors import StartFault, UsageFault
+from agora.domain.errors import Bug, StartFault, UsageFault
 from agora.domain.events import MARKET_TYPES, Event, FeedConnected, MarketCandle, MarketTrade
 from agora.domain.instruments import Instrument, known_instrument
 from agora.domain.numbers import MONEY_SCALE, NS_PER_S
+from agora.domain.orders import Order, OrderType, Purpose, Side, TimeInForce
+from agora.session.access import Access, Seen
 from agora.session.clock import ManualClock, PacedClock
 from agora.venues.recording import Origin, write_recording
+from agora.venues.remote import AbsentVenue, RemoteMachine
 
 START_NS = 20_000 * 86_400 * NS_PER_S
 
@@ -263,3 +266,87 @@ def test_the_local_venue_has_a_market_for_each_instrument() -> None:
     live = [event for event in events if type(event) in MARKET_TYPES and not getattr(event, "is_history", False)]
     upcoming = assembly.next_market_event(parts, 7)
     assert upcoming == msgspec.structs.replace(live[7], ts_ns=0)
+
+
+@pytest.mark.parametrize(
+    "pairs, is_live",
+    [
+        (("run.venue=testnet",), True),
+        (("run.venue=testnet:bitunix", "run.provider=bitunix"), True),
+        (("run.venue=testnet", "run.mode=paper"), False),
+        (("run.venue=testnet", "run.fallback=local"), False),
+        (("run.venue=testnet", "run.provider=ccxt:kraken"), False),
+        (("run.venue=bitunix",), False),
+        (("run.venue=bitunix", "run.mode=live"), True),
+        (("run.venue=local",), False),
+    ],
+)
+def test_whether_orders_leave_the_house_is_decided_once(pairs: tuple[str, ...], is_live: bool) -> None:
+    """On a testnet unless other data or a fallback are asked for, elsewhere when it is said; the machine follows."""
+    config = load_config({}, {}, list(pairs))
+    assert config["run"].is_live is is_live
+    assert config["run"].resolved_mode == ("live" if is_live else "paper")
+    machine = assembly.build_machine(config, {"BTCUSDT": known_instrument("BTCUSDT")})
+    assert isinstance(machine, RemoteMachine) is is_live
+
+
+AN_ORDER = Order(
+    client_id="a",
+    number=1,
+    trader="t",
+    instrument="BTCUSDT",
+    side=Side.BUY,
+    type=OrderType.MARKET,
+    time_in_force=TimeInForce.IOC,
+    purpose=Purpose.ENTRY,
+    size_lots=1,
+)
+
+
+def seen(**facts: Any) -> Seen:
+    """What a venue told before a run."""
+    access = Access(rest_url="http://127.0.0.1:1", public_ws="ws://127.0.0.1:1", private_ws="ws://127.0.0.1:1")
+    return Seen(access=access, instruments={"BTCUSDT": known_instrument("BTCUSDT")}, **facts)
+
+
+def test_a_live_run_begins_with_what_the_account_holds() -> None:
+    """Not with what the settings say; the journal keeps it, with the contracts as the venue listed them."""
+    config = settings(venue="testnet")
+    contract = msgspec.structs.replace(known_instrument("BTCUSDT"), lots_min=7)
+    found = msgspec.structs.replace(seen(equity_units=4_321 * MONEY_SCALE), instruments={"BTCUSDT": contract})
+    parts = assembly.build_parts(config, "cafe0123", found)
+    record = assembly.started(parts, run_id="r-cafe0123", now_ns=START_NS)
+    assert (record.mode, record.equity_units) == ("live", 4_321 * MONEY_SCALE)
+    again = assembly.rebuild(config, record)
+    assert again.instruments["BTCUSDT"].lots_min == 7
+    assert again.equity_units == 4_321 * MONEY_SCALE
+    assert "those of the venue's account" in assembly.assumptions(again)[0]
+
+
+def test_a_venue_says_nothing_twice() -> None:
+    """What a feed of a venue would have said next cannot be asked for after a crash."""
+    for mode in ("paper", "live"):
+        parts = assembly.build_parts(settings(venue="testnet", mode=mode), "t", seen())
+        assert assembly.next_market_event(parts, 0) is None
+
+
+def test_a_run_that_is_only_looked_at_goes_to_no_venue() -> None:
+    """Without a way there nothing can be sent; a reset of a stopped run needs nothing else."""
+    parts = assembly.build_parts(settings(venue="testnet"), "t", seen())
+    parts.access = None
+    venue = assembly.build_venue(parts, PacedClock())
+    assert isinstance(venue, AbsentVenue)
+    venue.change("a", 0, None)
+    assert asyncio.run(venue.receive(0, floor_ns=0)) == ()
+    with pytest.raises(Bug, match="sent to a venue"):
+        venue.send(AN_ORDER, 0)
+
+
+def test_a_venues_own_time_is_the_runs_clock() -> None:
+    """Where no wall shows it; a run that was faster than the wall does not go back when it is resumed."""
+    clock = ManualClock(START_NS)
+    parts = assembly.build_parts(settings(venue="testnet", speed="5"), "t", seen(clock=clock))
+    assert assembly.build_clock(parts) is clock
+    local = assembly.build_parts(settings(speed="10"), "t")
+    ahead_ns = PacedClock().now_ns() + 3_600 * NS_PER_S
+    assert assembly.build_clock(local, now_ns=ahead_ns).now_ns() >= ahead_ns
