@@ -55,6 +55,7 @@ class WireOrder:
         self._misses = 0
         self._missed_ns = 0
         self._first_missed_ns = 0
+        self._differs_since_ns = 0
 
     # From outside.
 
@@ -383,17 +384,25 @@ class WireOrder:
     async def _judge(self, row: OrderRow) -> bool:
         """What an order's row says, once the trades it speaks of are known. A row older than them says nothing."""
         traded_lots = self._line.lots(self.terms.symbol, row.trade_qty)
+        end = ENDS.get(row.status)
         if traded_lots != self.known_lots:
             await self._find_trades(is_short=traded_lots > self.known_lots)
-            return False
-        self._short_looks = 0
-        end = ENDS.get(row.status)
+            if end is None or not self._differs_for_long():
+                return False
+            self._line.err("orders", f"{self.wire_id}: {traded_lots} lots by its row, {self.known_lots} by its trades")
+        self._short_looks, self._differs_since_ns = 0, 0
         if end is None:
             return self._is_steady(row)
         if self._is_expiring and end is End.CANCELLED:
             end = End.EXPIRED
         self._finish(end, row.status.lower())
         return True
+
+    def _differs_for_long(self) -> bool:
+        """Row and trades of an ended order differ while one lags; for the whole grace time: a trade was undone."""
+        self._differs_since_ns = self._differs_since_ns or self._line.now_ns
+        grace_ns = int(self._line.settings.not_found_grace_s * NS_PER_S)
+        return self._line.now_ns - self._differs_since_ns >= grace_ns
 
     async def _find_trades(self, *, is_short: bool) -> None:
         """Trades that the newest do not show are asked for by their order."""

@@ -243,7 +243,9 @@ class StopLeg(Leg):
             self.report_not_moved(str(fault))
 
 
-async def owner_of_child(triggers: Triggers, stops: list[StopLeg], row: TradeRow, detail: OrderRow) -> WireOrder | None:
+async def owner_of_child(
+    triggers: Triggers, stops: list[StopLeg], *, row: TradeRow, detail: OrderRow
+) -> WireOrder | None:
     """The child of a stop that a trade belongs to; None: nobody's here. An order with a client id is no child.
 
     Raises `Unclear` while the venue's lists of triggers do not fit together.

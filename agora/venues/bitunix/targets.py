@@ -25,11 +25,12 @@ class TargetLeg(Leg):
         self._refusals = 0
         self._placed = 0
         self._is_searching = False
+        self._was_asleep = False
         trades.register(order.client_id, self)
 
     def resume(self) -> None:
         """Go on after a restart: what of ours rests there is looked for before anything is placed."""
-        self._is_searching = not self.is_asleep
+        self._is_searching, self._was_asleep = True, self.is_asleep
         self.start()
 
     def wires(self) -> list[WireOrder]:
@@ -95,18 +96,26 @@ class TargetLeg(Leg):
         return True
 
     async def _search(self) -> None:
-        """Take up the order of an earlier life. Without one the leg's own id may still be on its way: in doubt."""
-        rows = await self._line.ask(self._line.client.pending_orders(self.order.instrument))
-        ids = {row.client_id: row for row in rows if row.client_id.startswith(self.client_id)}
-        further = [row for client_id, row in ids.items() if client_id != self.client_id]
-        wire_id = further[0].client_id if further else self.client_id
-        row = ids.get(wire_id)
+        """Take up the order of an earlier life, whatever has become of it.
+
+        If that life had reason to place one and none is found, it may still be on its way: it is in doubt.
+        """
+        client, symbol = self._line.client, self.order.instrument
+        rows = [row for row in await self._line.ask(client.pending_orders(symbol)) if self._is_mine(row.client_id)]
+        row = max(rows, key=lambda each: each.client_id, default=None)
+        if row is None:
+            row = await self._line.ask(client.order_detail(client_id=self.client_id))
+        self._is_searching = False
+        if row is None and self._was_asleep:
+            return
         lots = self._bracket.open_lots if row is None else self._line.lots(row.symbol, row.qty)
-        self._child_order = child = self._child(wire_id, self._terms(lots))
-        venue_id = self.order.venue_id if row is None else row.order_id
-        child.restore(venue_id=venue_id, sent_ns=self.order.planned_ts_ns)
-        self._placed, self._is_searching = 1, False
+        self._child_order = child = self._child(self.client_id if row is None else row.client_id, self._terms(lots))
+        child.restore(venue_id=self.order.venue_id if row is None else row.order_id, sent_ns=self.order.planned_ts_ns)
+        self._placed = 1
         self._line.crew.start(child.run(), name=f"target {self.client_id}")
+
+    def _is_mine(self, client_id: str) -> bool:
+        return client_id == self.client_id or client_id.startswith(f"{self.client_id}-")
 
     def _withdraw(self, child: WireOrder | None) -> bool:
         """Its order goes first; the leg ends when the entry can open nothing more for it."""

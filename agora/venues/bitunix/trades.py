@@ -158,7 +158,7 @@ class Trades:
             except Unclear:
                 if self._may_come(row.order_id):
                     raise
-        if taker is not None:
+        if taker is not None and row.order_id not in self._by_venue_id:
             taker.learn(row.order_id)
         return taker
 

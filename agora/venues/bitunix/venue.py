@@ -304,7 +304,7 @@ class BitunixVenue:
 
     async def _claim(self, row: TradeRow, detail: OrderRow) -> Taker | None:
         stops = [order for order in self._orders.values() if isinstance(order, StopLeg)]
-        return await owner_of_child(self._account.triggers, stops, row, detail=detail)
+        return await owner_of_child(self._account.triggers, stops, row=row, detail=detail)
 
     def _ring_legs(self) -> None:
         for bracket in self._brackets.values():

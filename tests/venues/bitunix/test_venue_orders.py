@@ -306,7 +306,7 @@ def test_an_old_row_after_a_newer_fill_changes_nothing() -> None:
         await bench.until(OrderFilled)
         row["tradeQty"], row["status"] = "0", "CANCELED"
         await bench.server.push_order(row)
-        await bench.rest(10)
+        await bench.rest(15)
         assert not bench.told(OrderCancelled)
         row["tradeQty"], row["status"] = "0.0040", "PART_FILLED"
         await bench.server.fill(row, "0.0060", "60000")
@@ -514,6 +514,47 @@ def test_the_creation_of_an_order_is_no_news() -> None:
         row = await bench.accepted(bench.send())
         await bench.server.push_order(row)
         await bench.rest(5)
+        assert bench.server.count(DETAIL) == 0
+
+    play(scene)
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_an_order_whose_trade_was_undone_ends_after_the_grace_time(is_told: bool) -> None:
+    """The venue takes a trade back, after we were told or before: row and trades differ, and go on differing."""
+
+    async def scene(bench: Bench) -> None:
+        order = bench.send()
+        row = await bench.accepted(order)
+        begun_ns = bench.clock.now_ns()
+        trade = await bench.server.fill(row, "0.0040", "60000")
+        if is_told:
+            await bench.until(OrderFilled)
+            row["tradeQty"] = "0"
+        else:
+            bench.server.hidden_trades.add(trade["tradeId"])
+        await bench.server.end(row)
+        cancelled = await bench.until(OrderCancelled, seconds=60)
+        assert cancelled.ts_ns - begun_ns >= GRACE_S * NS_PER_S
+        assert bench.told(ErrorSeen)
+
+    play(scene)
+
+
+def test_a_partial_fill_of_a_resting_order_is_heard_by_its_push_and_costs_one_read() -> None:
+    """The trades are read; the order itself is still open and need not be looked at."""
+
+    async def scene(bench: Bench) -> None:
+        await bench.rest(3)
+        row = await bench.accepted(bench.send())
+        await bench.server.fill(row, "0.0040", "60000")
+        filled = await bench.until(OrderFilled, seconds=1)
+        assert filled.fill_size_lots == 40
+        await bench.rest(3)
+        assert bench.server.count(DETAIL) == 0
+        await bench.server.fill(row, "0.0060", "60000")
+        await bench.until(OrderFilled, count=2, seconds=1)
+        await bench.rest(3)
         assert bench.server.count(DETAIL) == 0
 
     play(scene)

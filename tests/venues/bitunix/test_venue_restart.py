@@ -7,13 +7,21 @@ from typing import Any
 
 import pytest
 
-from agora.domain.events import OrderAccepted, OrderCancelled, OrderFilled, OrderRejected, UserConnected
-from agora.domain.numbers import NS_PER_MS, NS_PER_S
+from agora.domain.accounting import Ledger, Position
+from agora.domain.events import (
+    OrderAccepted,
+    OrderCancelled,
+    OrderFilled,
+    OrderRejected,
+    Reconcile,
+    UserConnected,
+)
+from agora.domain.numbers import MONEY_SCALE, NS_PER_MS, NS_PER_S
 from agora.domain.orders import OrderStatus
-from agora.engine.state import State
+from agora.engine.state import Holding, State
 from tests.simulation.loop import VirtualClock
 from tests.simulation.network import run_networked, serving
-from tests.venues.bitunix.live import START_NS, Bench, connected
+from tests.venues.bitunix.live import INSTRUMENT, PRICE, START_NS, Bench, connected
 from tests.venues.bitunix.scripted import Mishap, ScriptedVenue, scripted
 
 
@@ -229,5 +237,55 @@ def test_a_further_target_order_that_filled_in_the_outage_is_the_targets() -> No
         assert [(event.client_id, event.fill_size_lots) for event in missed] == [("r1-0000002", 60)]
         assert answer.positions == {"BTCUSDT": 0}
         assert server.count("trade/place_order") == 3
+
+    _twice(before, after)
+
+
+@pytest.mark.requirement("B5")
+def test_a_target_that_left_before_its_entrys_fill_was_recorded_is_not_sent_again() -> None:
+    """A crash took the fill from the record, and the target is at the venue already."""
+
+    async def before(bench: Bench) -> State:
+        entry, target = bench.send_bracket(target_ticks=602_000)
+        row = await bench.accepted(entry)
+        await bench.server.fill(row, "0.0100", "60000")
+        await bench.accepted(target)
+        entry.status, entry.venue_id, target.status = OrderStatus.ACCEPTED, row["orderId"], OrderStatus.ACCEPTED
+        return _state(bench, working={order.client_id: order for order in (entry, target)})
+
+    async def after(bench: Bench, server: ScriptedVenue) -> None:
+        answer = await bench.venue.account()
+        assert answer.open_client_ids == ("r1-0000002",)
+        await bench.rest(10)
+        assert server.count("trade/place_order") == 2
+        await server.fill(server.of_client("r1-0000002"), "0.0100", "60200")
+        filled = await bench.until(OrderFilled, count=2)
+        assert filled.client_id == "r1-0000002"
+
+    _twice(before, after)
+
+
+@pytest.mark.requirement("B5")
+def test_the_books_of_a_resumed_run_are_compared_where_it_stands() -> None:
+    """Its cash and its position are those of the record, and agree with the venue's at once."""
+
+    async def before(bench: Bench) -> State:
+        row = await bench.accepted(bench.send())
+        trade = await bench.server.fill(row, "0.0100", "60000")
+        filled = await bench.until(OrderFilled)
+        ledger = Ledger()
+        ledger.deposit(10_000 * MONEY_SCALE)
+        ledger.settle(realised=0, fee=filled.fee_units)
+        position = Position()
+        position.apply(INSTRUMENT, size_lots=100, price_ticks=PRICE)
+        return _state(bench, ledger=ledger, holdings={"BTCUSDT": Holding(position)}, fill_ids=[trade["tradeId"]])
+
+    async def after(bench: Bench, server: ScriptedVenue) -> None:
+        await bench.rest(3)
+        reads = server.count("account")
+        bench.venue.confirm(bench.clock.now_ns())
+        answer = await bench.until(Reconcile)
+        assert answer.positions == {"BTCUSDT": 100}
+        assert server.count("account") == reads + 1
 
     _twice(before, after)
