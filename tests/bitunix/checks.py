@@ -40,6 +40,7 @@ Violations = list[str]
 UNDER_WAY_S = 0.5
 # Reading the account takes some seconds beside a busy trader, once for the comparison and once at the end of its hold.
 FOREIGN_SLACK_S = 20.0
+FOREIGN = ("foreign_position_change", "trade_failed")
 
 
 def every_life_goes_its_way(story: Story) -> Violations:
@@ -265,14 +266,22 @@ def nothing_arrives_after_its_cancel(story: Story) -> Violations:
     ]
 
 
+def no_desync_of_our_own(story: Story) -> Violations:
+    """A run whose account nobody else has touched never calls the venue's books different for good."""
+    ended = story.ended()
+    if ended is None or story.plan.is_grave or "desync" not in ended.reason:
+        return []
+    return [f"ended by {ended.reason}"]
+
+
 def a_foreign_hand_ends_the_run(story: Story) -> Violations:
-    """Once somebody else has traded on the account, nothing is entered after the time of a comparison and its hold."""
-    fired = [row for row in story.faults if row["fault"] == "foreign_position_change" and row["fired"]]
+    """Once somebody else has changed the account, nothing is entered after the time of a comparison and its hold."""
+    fired = [row for row in story.faults if row["fault"] in FOREIGN and row["fired"]]
     if not fired:
         return []
     risk = story.config["risk"]
     limit_s = risk.reconcile_every_s + risk.desync_hold_s + FOREIGN_SLACK_S
-    limit_ns = START_NS + int((min(row["at_s"] for row in fired) + limit_s) * NS_PER_S)
+    limit_ns = START_NS + int((max(row["at_s"] + row["for_s"] for row in fired) + limit_s) * NS_PER_S)
     late = [intent for intent in intents_of(story) if intent.purpose == "entry" and intent.ts_ns > limit_ns]
     return [f"{intent.client_id} was entered although the account was not ours alone" for intent in late[:1]]
 
@@ -340,15 +349,26 @@ def ends_flat_or_says_so(story: Story) -> Violations:
     ended = story.ended()
     if ended is None:
         return []
-    left = story.left()
     if ended.flat:
+        left = story.left() | story.left(is_late=True)
         return [f"ended flat by {ended.reason}, and the venue has {', '.join(sorted(left))}"] if left else []
-    said = {text for text in ended.residual if text.startswith(("position ", "open order "))}
     if ended.exit_code not in (ExitCode.NOT_FLAT, ExitCode.JOURNAL_FAILURE):
         return [f"not flat, but exit {ended.exit_code}"]
-    if said == left or "the venue did not confirm" in ended.residual:
+    if "the venue did not confirm" in ended.residual:
+        return []
+    said, left = _residual(story, ended.residual), story.left()
+    has_triggers = any(text.startswith("trigger ") for text in left)
+    plain = {text for text in left if not text.startswith("trigger ")}
+    if said - {"a stop"} == plain and ("a stop" in said) == has_triggers:
         return []
     return [f"the report says {sorted(said)}, the venue has {sorted(left)}"]
+
+
+def _residual(story: Story, residual: tuple[str, ...]) -> set[str]:
+    """What a report says is left; stops are triggers at the venue, which have no client ids."""
+    stops = {f"open order {intent.client_id}" for intent in intents_of(story) if intent.purpose == "stop"}
+    said = {text for text in residual if text.startswith(("position ", "open order "))}
+    return {"a stop" if text in stops else text for text in said}
 
 
 def nothing_is_left_without_need(story: Story) -> Violations:
@@ -391,6 +411,7 @@ CHECKS: tuple[Callable[[Story], Violations], ...] = (
     rejected_is_rejected,
     cancelled_is_cancelled,
     nothing_arrives_after_its_cancel,
+    no_desync_of_our_own,
     a_foreign_hand_ends_the_run,
     none_sent_unrecorded,
     none_sent_blind,

@@ -106,9 +106,9 @@ class Story:
                 return name
         return None
 
-    def left(self) -> set[str]:
-        """What the venue still has of ours a while after the end, in the words of a report."""
-        account = self.late_ledger["accounts"][0]
+    def left(self, *, is_late: bool = False) -> set[str]:
+        """What the venue has of ours at the end of the run, or a while later, in the words of a report."""
+        account = (self.late_ledger if is_late else self.ledger)["accounts"][0]
         left = {f"position {name} {lots} lots" for name, lots in account["net_lots"].items() if lots}
         left |= {f"open order {row['client_id']}" for row in account["open_orders"]}
         return left | {f"trigger {row['tpsl_id']}" for row in account["triggers"] if row["status"] == "NEW"}
