@@ -108,6 +108,13 @@ def test_trap_status_words_carry_underscores_and_any_case(raw: str, clean: str) 
     assert account_wire.order_row({**ORDER, "status": raw}).status == clean
 
 
+def test_trap_an_orders_type_has_two_names() -> None:
+    """`orderType` in the table, `type` in the examples, in any letter case."""
+    unnamed = {key: value for key, value in ORDER.items() if key != "orderType"}
+    assert account_wire.order_row({**unnamed, "type": "Market"}).order_type == "MARKET"
+    assert account_wire.order_row(ORDER).order_type == "LIMIT"
+
+
 @pytest.mark.parametrize("price", ["market", "MARKET", "", None, "0"])
 def test_trap_a_market_order_has_a_word_for_a_price(price: object) -> None:
     """`market`, nothing, or zero: there is no price."""
