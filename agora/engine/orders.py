@@ -377,7 +377,7 @@ def _settle(desk: Desk, order: Order, event: OrderFilled) -> None:
     realised = holding.position.apply(instrument, size_lots=signed_lots, price_ticks=event.fill_price_ticks)
     state.ledger.settle(realised=realised, fee=event.fee_units)
     execution = Execution(signed_lots, event.fill_price_ticks, event.fee_units)
-    shares.book(desk, order.trader, order.instrument, execution)
+    shares.book(desk, order.trader, order.instrument, execution=execution)
     desk.record(
         PositionChanged(
             ts_ns=state.now_ns,

@@ -49,7 +49,7 @@ class Execution(msgspec.Struct, frozen=True):
     fee_units: int = 0
 
 
-def book(desk: Desk, trader: str, symbol: str, execution: Execution) -> None:
+def book(desk: Desk, trader: str, symbol: str, *, execution: Execution) -> None:
     """Book an execution into the shares; the fee and the count go to the first of those it touches."""
     state, size_lots = desk.state, execution.size_lots
     parts = [(trader, size_lots)] if trader != VENUE_TRADER else _absorbed(state, symbol, size_lots)
@@ -58,7 +58,7 @@ def book(desk: Desk, trader: str, symbol: str, execution: Execution) -> None:
         share = share_of(state, owner, symbol)
         share.fills += number == 0
         fee_units = execution.fee_units if number == 0 else 0
-        _settle(state, share, instrument, Execution(lots, execution.price_ticks, fee_units))
+        _settle(state, share, instrument, execution=Execution(lots, execution.price_ticks, fee_units))
     _cross(desk, symbol, execution.price_ticks)
     total = sum(lots for _, name, lots in open_shares(state) if name == symbol)
     net = state.holdings[symbol].position.size_lots
@@ -94,12 +94,12 @@ def _cross(desk: Desk, symbol: str, price_ticks: int) -> None:
         size_lots = min(longs[0][1], -shorts[0][1])
         for trader, lots in ((longs[0][0], -size_lots), (shorts[0][0], size_lots)):
             share = share_of(desk.state, trader, symbol)
-            _settle(desk.state, share, desk.rules.instruments[symbol], Execution(lots, price_ticks))
+            _settle(desk.state, share, desk.rules.instruments[symbol], execution=Execution(lots, price_ticks))
         detail = f"{symbol}: {size_lots} lots of {longs[0][0]} and {shorts[0][0]} at {price_ticks} ticks"
         desk.record(Warned(ts_ns=desk.state.now_ns, what="shares_crossed", detail=detail))
 
 
-def _settle(state: State, share: Share, instrument: Instrument, execution: Execution) -> None:
+def _settle(state: State, share: Share, instrument: Instrument, *, execution: Execution) -> None:
     before_lots = share.position.size_lots
     realised = share.position.apply(instrument, size_lots=execution.size_lots, price_ticks=execution.price_ticks)
     share.realised_units += realised

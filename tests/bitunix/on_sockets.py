@@ -15,6 +15,7 @@ import msgspec
 
 from agora import assembly, launch
 from agora.engine.desk import Desk
+from agora.engine.ports import Clock
 from agora.engine.state import State
 from agora.journal.writer import InlineWriter
 from agora.session import lifetime
@@ -42,6 +43,7 @@ PAIRS = (
     "risk.reconcile_every_s=5",
     "risk.desync_hold_s=3",
 )
+FLUSH_NS = 500_000_000
 # A dozen runs share one loop and a machine: how fast something arrives is judged in virtual time.
 TIMED = frozenset({"nothing_arrives_after_its_cancel"})
 # What a run may take beyond its duration until it has ended in order.
@@ -107,7 +109,7 @@ async def _lived(opened: launch.Opened, plan: Plan) -> Desk:
         restored=None,
         poll_ns=POLL_NS,
     )
-    flusher = asyncio.ensure_future(_flush(opened.log))
+    flusher = asyncio.ensure_future(_flush(opened.log, opened.clock))
     try:
         await lifetime.live(cast)
     finally:
@@ -115,10 +117,10 @@ async def _lived(opened: launch.Opened, plan: Plan) -> Desk:
     return runner.desk
 
 
-async def _flush(log: object) -> None:
+async def _flush(log: object, clock: Clock) -> None:
     """What the writer's thread does on its own."""
     while True:
-        await asyncio.sleep(0.5)
+        await clock.sleep_until(clock.now_ns() + FLUSH_NS)
         log._writer.flush()  # type: ignore[attr-defined]
 
 
