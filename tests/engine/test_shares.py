@@ -85,7 +85,7 @@ def test_a_share_that_does_not_add_up_stops_the_run() -> None:
     """The sum of the shares is the position: asserted with every fill."""
     play = with_both()
     with pytest.raises(AssertionError, match="the shares hold 16 lots, the run 15"):
-        book(play.desk, "anna", SYMBOL, Execution(1, PRICE))
+        book(play.desk, "anna", SYMBOL, execution=Execution(1, PRICE))
 
 
 # What the venue does by itself.
