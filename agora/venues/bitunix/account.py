@@ -10,6 +10,7 @@ import msgspec
 
 from agora.domain.events import Funding
 from agora.domain.numbers import MONEY_SCALE, NS_PER_S
+from agora.venues.bitunix.books import Books
 from agora.venues.bitunix.crew import SharedRead
 from agora.venues.bitunix.line import Line
 from agora.venues.bitunix.trades import Trades
@@ -34,7 +35,7 @@ class Account:
     def __init__(self, line: Line, trades: Trades) -> None:
         self.read_positions = SharedRead(self._read_positions, gap_s=line.settings.read_gap_s)
         self.triggers = Triggers(line)
-        self.cash_units = 0
+        self.books = Books(line.instruments)
         self._line = line
         self._trades = trades
         self._rows: dict[str, PositionRow] = {}
@@ -56,7 +57,8 @@ class Account:
         now_ms = self._line.venue_ms(self._line.now_ns)
         self._floor_ms = now_ms - int(self._line.settings.clock_skew_s_max * 1_000)
         self._read_ms = now_ms
-        self.cash_units = wallet_units(await self._line.ask(self._line.client.account()))
+        account = await self._line.ask(self._line.client.account())
+        self.books.begin(cash_units=wallet_units(account), positions={})
         for row in await self._line.ask(self._line.client.positions()):
             self._rows[row.position_id] = row
             self._funding[row.position_id] = money(row.funding)
@@ -71,7 +73,7 @@ class Account:
 
     async def glance(self, orders: Sequence[OrderRow]) -> Held:
         """Read positions and cash once, at one moment as far as two requests can be; `orders` are the open ones."""
-        _, account = await asyncio.gather(self.read_positions(), self._line.ask(self._line.client.account()))
+        _, account = await asyncio.gather(self._read_positions(), self._line.ask(self._line.client.account()))
         await self._read_closed()
         symbols = self._line.instruments
         return Held(

@@ -6,7 +6,7 @@ When one of them has closed the position the other is withdrawn. `stops` and `ta
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from agora.domain.numbers import NS_PER_MS
 from agora.domain.orders import Order
@@ -124,10 +124,9 @@ class Leg(Reported, ABC):
     async def _work(self) -> bool:
         """Look while awake: whether nothing more is to be done without a hint."""
 
-    async def _owed_lots(self) -> int:
-        """What there is to close: of what the entry opened, as much as the venue's position still has."""
-        await self._account.read_positions()
-        position_lots = -self.order.side * self._account.signed_lots(self.order.instrument)
+    def _owed_lots(self) -> int:
+        """What there is to close: of what the entry opened, as much as the position still has."""
+        position_lots = -self.order.side * self._account.books.lots(self.order.instrument)
         return max(0, min(self._bracket.open_lots, position_lots))
 
     # What orders under this leg say (protocol `Owner`).
@@ -142,7 +141,12 @@ class Leg(Reported, ABC):
 
     def on_refused(self, reason: str) -> None:
         """Its order was refused; the next look finds that nothing works."""
-        self._line.err("orders", f"{self.client_id}: {reason}")
+        if not any(wire.is_not_as_we_think for wire in self.wires()):
+            self._line.err("orders", f"{self.client_id}: {reason}")
+
+    @abstractmethod
+    def wires(self) -> Sequence[WireOrder]:
+        """Its orders at the venue."""
 
     def on_back(self) -> None:
         """Its order is at the venue after all."""

@@ -71,7 +71,7 @@ class Hints:
         if self._funding.get(push.symbol) != funding:
             self._funding[push.symbol] = funding
             self._read(Due.POSITIONS)
-        if self._line.lots(push.symbol, push.qty) * push.side != self._reckoning.books.lots(push.symbol):
+        if self._line.lots(push.symbol, push.qty) * push.side != self._account.books.lots(push.symbol):
             self._read(Due.TRADES)
 
     def _read(self, *dues: Due) -> None:

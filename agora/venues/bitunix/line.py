@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from decimal import ROUND_CEILING, Decimal
 from typing import TypeVar
 
@@ -19,6 +21,8 @@ from agora.venues.rest import AuthRefused, Refused
 
 Answer = TypeVar("Answer")
 
+# What can wait waits for what is urgent no longer than this.
+CALM_S_MAX = 1.0
 # What a request to the venue may end in. Anything else is a bug of ours.
 FAULTS = (Refused, Transient, Malformed)
 
@@ -44,6 +48,34 @@ class Line:
         # The middle of each market, from which the slippage of a fill is measured.
         self.middles: dict[str, int] = {}
         self._refusals = 0
+        self._urgent = 0
+        self._calm = asyncio.Event()
+        self._later = asyncio.Lock()
+
+    @contextlib.contextmanager
+    def urgently(self) -> Iterator[None]:
+        """Reads that what can wait gives way to: of the trades, and of the account."""
+        self._urgent += 1
+        try:
+            yield
+        finally:
+            self._urgent -= 1
+            if not self._urgent:
+                self._calm.set()
+
+    @contextlib.asynccontextmanager
+    async def later(self) -> AsyncIterator[None]:
+        """A read that can wait: one of them at a time, and it gives way, for a while, to what is urgent.
+
+        The venue allows only so many reads a second, and whoever waits for one of them is in nobody's order.
+        """
+        async with self._later:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CALM_S_MAX):
+                    while self._urgent:
+                        self._calm.clear()
+                        await self._calm.wait()
+            yield
 
     @property
     def now_ns(self) -> int:

@@ -40,6 +40,8 @@ class WireOrder:
         self.stage = Stage.POSTING
         self.venue_id = ""
         self.sent_ns = 0
+        # It was refused because the venue's position is not what our books say.
+        self.is_not_as_we_think = False
         self._line = line
         self._trades = trades
         self._owner = owner
@@ -173,6 +175,7 @@ class WireOrder:
                 self._doubt(str(fault))
             else:
                 await self._catch_up(fault.code)
+                self.is_not_as_we_think = fault.code in NOT_AS_WE_THINK
                 self._refuse(str(fault))
         except Transient as fault:
             return str(fault), 0.0
@@ -367,7 +370,7 @@ class WireOrder:
             if self._is_filled():
                 self._finish(End.FILLED, "filled")
                 return True
-            row = await self._line.ask(self._line.client.order_detail(order_id=self.venue_id))
+            row = await self._detail()
             if row is None:
                 row = await self._row_in_lists()
         except FAULTS:
@@ -380,6 +383,14 @@ class WireOrder:
             return False
         self._finish(End.CANCELLED, "gone from the venue")
         return True
+
+    async def _detail(self) -> OrderRow | None:
+        """Its row. That of an order which can rest is in no hurry."""
+        read = self._line.client.order_detail
+        if self.terms.can_rest and not self._is_cancel_wanted:
+            async with self._line.later():
+                return await self._line.ask(read(order_id=self.venue_id))
+        return await self._line.ask(read(order_id=self.venue_id))
 
     async def _judge(self, row: OrderRow) -> bool:
         """What an order's row says, once the trades it speaks of are known. A row older than them says nothing."""

@@ -12,9 +12,7 @@ from typing import Protocol
 
 import msgspec
 
-from agora.domain.accounting import Position
 from agora.domain.events import Event, Funding, OrderFilled, Reconcile
-from agora.domain.orders import Side
 from agora.venues.bitunix.account import Account, Held
 from agora.venues.bitunix.crew import Bell
 from agora.venues.bitunix.line import FAULTS, Line
@@ -47,50 +45,12 @@ class HeldOrder(Protocol):
         ...
 
 
-class Books:
-    """The run's books as they are after everything that was told: the same arithmetic as the run's own."""
-
-    def __init__(self, line: Line) -> None:
-        self.cash_units = 0
-        self._line = line
-        self._positions = {symbol: Position() for symbol in line.instruments}
-
-    def begin(self, *, cash_units: int, positions: Mapping[str, Position]) -> None:
-        """Where the run stands."""
-        self.cash_units = cash_units
-        for symbol, position in positions.items():
-            self._positions[symbol] = msgspec.structs.replace(position)
-
-    def lots(self, symbol: str) -> int:
-        """The signed position of a symbol."""
-        return self._positions[symbol].size_lots
-
-    def note(self, event: OrderFilled | Funding) -> None:
-        """A fill or a settlement."""
-        if isinstance(event, Funding):
-            self.cash_units += event.amount_units
-            return
-        side = Side.BUY if event.side == "buy" else Side.SELL
-        realised = self._positions[event.instrument].apply(
-            self._line.instruments[event.instrument],
-            size_lots=side * event.fill_size_lots,
-            price_ticks=event.fill_price_ticks,
-        )
-        self.cash_units += realised - event.fee_units
-
-    def agree(self, held: Held) -> bool:
-        """Whether the venue holds the same."""
-        ours = {symbol: position.size_lots for symbol, position in self._positions.items()}
-        return held.cash_units == self.cash_units and held.positions == ours
-
-
 class Reckoning:
     """Questions and answers about the account. `orders` gives the orders of the run, by client id."""
 
     def __init__(
         self, line: Line, trades: Trades, account: Account, *, orders: Callable[[], Mapping[str, HeldOrder]]
     ) -> None:
-        self.books = Books(line)
         self._line = line
         self._trades = trades
         self._account = account
@@ -110,7 +70,7 @@ class Reckoning:
         if not isinstance(event, OrderFilled | Funding):
             return None
         answer = self._answer_if_true()
-        self.books.note(event)
+        self._account.books.note(event)
         return answer
 
     async def run(self) -> None:
@@ -131,9 +91,10 @@ class Reckoning:
         """Tell what the venue holds: where it equals our books, or, if it never does, as it stands."""
         orders = await self._settled_orders()
         for _ in range(GLANCES_MAX):
-            await self._trades.sweep()
-            self._glance, self._glance_asked_ns = await self._account.glance(orders), asked_ns
-            await self._trades.sweep()
+            with self._line.urgently():
+                await self._trades.sweep()
+                self._glance, self._glance_asked_ns = await self._account.glance(orders), asked_ns
+                await self._trades.sweep()
             answer = self._answer_if_true()
             if answer is not None:
                 self._line.tell(answer)
@@ -149,7 +110,7 @@ class Reckoning:
     def _answer_if_true(self) -> Reconcile | None:
         """The last reading, if it is what our books say now."""
         held = self._glance
-        if held is None or not self.books.agree(held):
+        if held is None or not self._account.books.agree(held.positions, cash_units=held.cash_units):
             return None
         self._glance = None
         return msgspec.structs.replace(self._reconcile(held), asked_ts_ns=self._glance_asked_ns)

@@ -6,6 +6,8 @@ venue's own making, found by its trades.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agora.domain.numbers import NS_PER_S
 from agora.domain.orders import Order
 from agora.venues.bitunix.account import Account
@@ -46,7 +48,7 @@ class StopLeg(Leg):
         self._takes_any = True
         self.start()
 
-    def wires(self) -> list[WireOrder]:
+    def wires(self) -> Sequence[WireOrder]:
         """Its orders at the venue."""
         return self._children
 
@@ -56,20 +58,20 @@ class StopLeg(Leg):
         self._trigger_ticks = trigger_ticks or self._trigger_ticks
         self._bell.ring()
 
-    def adopt(self, trigger: TpslRow, venue_id: str) -> WireOrder:
+    def adopt(self, trigger: TpslRow, row: OrderRow) -> WireOrder:
         """The order that a trigger of this stop has made."""
         self._triggers.spend(trigger.tpsl_id)
         terms = Terms(
             symbol=self.order.instrument,
             side=self.order.side,
-            size_lots=self._bracket.open_lots,
+            size_lots=self._line.lots(row.symbol, row.qty),
             order_type="MARKET",
             effect="IOC",
             reduce_only=True,
             is_immediate=True,
         )
         child = self._child("", terms)
-        child.restore(venue_id=venue_id, sent_ns=self._line.now_ns)
+        child.restore(venue_id=row.order_id, sent_ns=self._line.now_ns)
         self._begin(child)
         return child
 
@@ -89,7 +91,8 @@ class StopLeg(Leg):
 
     async def _rows(self) -> list[TpslRow]:
         """Its triggers that wait."""
-        await self._triggers.read_waiting()
+        async with self._line.later():
+            await self._triggers.read_waiting()
         rows = [row for row in self._triggers.waiting if row.symbol == self.order.instrument and self._is_mine(row)]
         self._row_ids |= {row.tpsl_id for row in rows}
         return rows
@@ -116,7 +119,7 @@ class StopLeg(Leg):
         self._children = [child for child in self._children if not child.is_over]
         if self._children:
             return True  # Its end rings.
-        owed_lots = await self._owed_lots()
+        owed_lots = self._owed_lots()
         if self._is_cancel_wanted or (not owed_lots and self._bracket.is_entry_over):
             return await self._withdraw(rows)
         return await self._protect(rows, owed_lots)
@@ -126,7 +129,8 @@ class StopLeg(Leg):
         gone = self._row_ids - live
         if not gone:
             return not self._is_waiting_for_child()
-        await self._triggers.read_over()
+        async with self._line.later():
+            await self._triggers.read_over()
         status = {row.tpsl_id: row.status for row in self._triggers.over}
         if any(status.get(tpsl_id, "NEW") == "NEW" for tpsl_id in gone) and not self._is_lost_for_long():
             return False
@@ -196,6 +200,8 @@ class StopLeg(Leg):
     async def _place(self, lots: int) -> None:
         """A trigger for what is bare; where its price is passed already, the position is closed at once."""
         instrument = self._line.instruments[self.order.instrument]
+        async with self._line.later():
+            await self._account.read_positions()
         try:
             tpsl_id = await self._line.ask(
                 self._line.client.place_tpsl(
@@ -253,16 +259,16 @@ async def owner_of_child(
     sames = [stop for stop in stops if (stop.order.instrument, stop.order.side) == (row.symbol, row.side)]
     if not sames or not row.reduce_only or row.client_id or detail.client_id:
         return None
-    await triggers.read_waiting()
     await triggers.read_over()
     fired = [(trigger, stop) for trigger in triggers.over for stop in sames if stop.has_fired(trigger)]
     if not fired:
+        await triggers.read_waiting()
         known = {trigger.tpsl_id for trigger in (*triggers.waiting, *triggers.over)}
         if any(stop.misses(known) for stop in sames):
             raise Unclear(f"trade {row.trade_id} may be of a trigger that is in no list")
         return None
     trigger, stop = min(fired, key=lambda pair: _unlikeness(pair[0], detail))
-    return stop.adopt(trigger, row.order_id)
+    return stop.adopt(trigger, detail)
 
 
 def _unlikeness(trigger: TpslRow, child: OrderRow) -> tuple[bool, int]:

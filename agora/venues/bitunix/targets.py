@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agora.domain.orders import Order
 from agora.venues.bitunix.account import Account
 from agora.venues.bitunix.brackets import Bracket, Leg
@@ -26,6 +28,7 @@ class TargetLeg(Leg):
         self._placed = 0
         self._is_searching = False
         self._was_asleep = False
+        self._told_at_refusal = -1
         trades.register(order.client_id, self)
 
     def resume(self) -> None:
@@ -33,7 +36,7 @@ class TargetLeg(Leg):
         self._is_searching, self._was_asleep = True, self.is_asleep
         self.start()
 
-    def wires(self) -> list[WireOrder]:
+    def wires(self) -> Sequence[WireOrder]:
         """Its orders at the venue."""
         return [] if self._child_order is None else [self._child_order]
 
@@ -78,13 +81,15 @@ class TargetLeg(Leg):
         if self._is_searching:
             await self._search()
             return False
-        owed_lots = await self._owed_lots()
+        owed_lots = self._owed_lots()
         child = self._child_order if self._is_working() else None
         if self._is_cancel_wanted or not owed_lots:
             return self._withdraw(child)
         if self._refusals >= REFUSALS_MAX:
             self.end("refused by the venue")
             return True
+        if child is None and self._told_at_refusal == self._trades.told:
+            return True  # The venue has no such position: one of us will hear of a trade.
         if child is None:
             self._place(owed_lots)
             return False
@@ -139,8 +144,11 @@ class TargetLeg(Leg):
         super().on_accepted(venue_id, latency_ns)
 
     def on_refused(self, reason: str) -> None:
-        """Its order was refused."""
-        self._refusals += 1
+        """Its order was refused; where the venue's position is not what we think, until there is news."""
+        if self._child_order is not None and self._child_order.is_not_as_we_think:
+            self._told_at_refusal = self._trades.told
+        else:
+            self._refusals += 1
         super().on_refused(reason)
 
     def on_moved(self, price_ticks: int, size_lots: int) -> None:

@@ -113,7 +113,8 @@ class Trades:
         return list(await self._line.ask(self._line.client.trades(start_ms=start_ms)))
 
     async def _sweep(self) -> None:
-        await self._tell(await self._rows())
+        with self._line.urgently():
+            await self._tell(await self._rows())
 
     async def _tell(self, rows: list[TradeRow]) -> None:
         """One after the other, also when several have read: a trade may wait until its order is known."""

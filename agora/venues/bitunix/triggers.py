@@ -9,14 +9,16 @@ from agora.venues.bitunix.wire import TpslRow
 
 # Triggers whose owner is remembered: those of a day of trading.
 CLAIMED_KEPT = 5_000
+# Stops are in no hurry: the venue carries them out by itself.
+TRIGGERS_GAP_S = 0.75
 
 
 class Triggers:
     """`waiting` and `over` are as of the newest `read_waiting` and `read_over`."""
 
     def __init__(self, line: Line) -> None:
-        self.read_waiting = SharedRead(self._read_waiting, gap_s=line.settings.read_gap_s)
-        self.read_over = SharedRead(self._read_over, gap_s=line.settings.read_gap_s)
+        self.read_waiting = SharedRead(self._read_waiting, gap_s=TRIGGERS_GAP_S)
+        self.read_over = SharedRead(self._read_over, gap_s=TRIGGERS_GAP_S)
         self.waiting: list[TpslRow] = []
         self.over: list[TpslRow] = []
         # Stops at work and when each was planned: no trigger of theirs is older.

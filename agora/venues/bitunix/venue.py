@@ -131,12 +131,11 @@ class BitunixVenue:
             self._trades.resume(since_ns, floor_ns=state.started_ts_ns, known=state.fill_ids)
             self._account.resume(state.funding_seen, floor_ns=state.started_ts_ns)
             positions = {symbol: holding.position for symbol, holding in state.holdings.items()}
-            self._reckoning.books.begin(cash_units=state.ledger.cash, positions=positions)
+            self._account.books.begin(cash_units=state.ledger.cash, positions=positions)
             self._take_up(state)
         else:
             await self._until_read(self._trades.begin)
             await self._until_read(self._account.begin)
-            self._reckoning.books.begin(cash_units=self._account.cash_units, positions={})
         await self._lines.feed.open()
         self._crew.start(self._pump(), name="feed")
         self._crew.start(self._stream.run(), name="user stream")

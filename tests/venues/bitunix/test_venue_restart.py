@@ -42,8 +42,12 @@ def _twice(
     run_networked(main(), seed=1, start_ns=START_NS)
 
 
-def _state(bench: Bench, **facts: Any) -> State:
-    return State(started_ts_ns=START_NS, now_ns=bench.clock.now_ns(), **facts)
+def _state(bench: Bench, *, lots: int = 0, **facts: Any) -> State:
+    """What the run has recorded; `lots` of a position at the usual price."""
+    position = Position()
+    position.apply(INSTRUMENT, size_lots=lots, price_ticks=PRICE)
+    usual = {"holdings": {"BTCUSDT": Holding(position)}}
+    return State(started_ts_ns=START_NS, now_ns=bench.clock.now_ns(), **{**usual, **facts})
 
 
 @pytest.mark.requirement("B5")
@@ -56,7 +60,7 @@ def test_fills_of_an_outage_are_told_after_the_restart_and_known_ones_are_not_ne
         trade = await bench.server.fill(row, "0.0040", "60000")
         await bench.until(OrderFilled)
         order.venue_id, order.filled_lots, order.status = row["orderId"], 40, OrderStatus.PARTIALLY_FILLED
-        state = _state(bench, working={order.client_id: order}, fill_ids=[trade["tradeId"]])
+        state = _state(bench, lots=40, working={order.client_id: order}, fill_ids=[trade["tradeId"]])
         bench.server.is_mute = True
         await bench.server.fill(row, "0.0030", "60010")
         return state
@@ -128,7 +132,7 @@ def test_legs_go_on_after_a_restart() -> None:
         stop.status = target.status = OrderStatus.ACCEPTED
         target.venue_id = bench.server.of_client(target.client_id)["orderId"]
         working = {order.client_id: order for order in (stop, target)}
-        return _state(bench, working=working, closed=[entry], fill_ids=[trade["tradeId"]])
+        return _state(bench, lots=100, working=working, closed=[entry], fill_ids=[trade["tradeId"]])
 
     async def after(bench: Bench, server: ScriptedVenue) -> None:
         answer = await bench.venue.account()
@@ -198,7 +202,7 @@ async def _with_further_target(bench: Bench) -> State:
     entry.status, entry.filled_lots, entry.venue_id = OrderStatus.FILLED, 100, row["orderId"]
     target.status, target.filled_lots, target.venue_id = OrderStatus.PARTIALLY_FILLED, 40, first["orderId"]
     ids = [trade["tradeId"] for trade in trades]
-    return _state(bench, working={target.client_id: target}, closed=[entry], fill_ids=ids)
+    return _state(bench, lots=60, working={target.client_id: target}, closed=[entry], fill_ids=ids)
 
 
 def _further(server: ScriptedVenue) -> dict[str, Any]:
@@ -276,9 +280,7 @@ def test_the_books_of_a_resumed_run_are_compared_where_it_stands() -> None:
         ledger = Ledger()
         ledger.deposit(10_000 * MONEY_SCALE)
         ledger.settle(realised=0, fee=filled.fee_units)
-        position = Position()
-        position.apply(INSTRUMENT, size_lots=100, price_ticks=PRICE)
-        return _state(bench, ledger=ledger, holdings={"BTCUSDT": Holding(position)}, fill_ids=[trade["tradeId"]])
+        return _state(bench, lots=100, ledger=ledger, fill_ids=[trade["tradeId"]])
 
     async def after(bench: Bench, server: ScriptedVenue) -> None:
         await bench.rest(3)
