@@ -33,6 +33,7 @@ from agora.session.credentials import Secret
 from agora.session.keeper import CheckpointKeeper
 from agora.session.runner import POLL_NS, Runner
 from agora.testnet.bitunix import BitunixTestnet, BitunixTestnetSettings, bitunix_testnet
+from agora.testnet.control import RequestSeen
 from agora.venues.rest import Network
 from tests.bitunix.plans import Plan
 from tests.scenarios.churner import Churner
@@ -78,7 +79,7 @@ class Story:
     ledger: dict[str, Any] = field(default_factory=dict)
     late_ledger: dict[str, Any] = field(default_factory=dict)
     faults: list[dict[str, Any]] = field(default_factory=list)
-    requests: int = 0
+    requests: list[RequestSeen] = field(default_factory=list)
     ended_ns: int = 0
 
     def records(self) -> list[Record]:
@@ -209,6 +210,7 @@ class Teller:
             await loop.let_pass(AFTERMATH_S)
             self.story.late_ledger = _ledger_of(venue)
             self.story.faults = venue.plan.report()
+            self.story.requests = venue.log.all()
 
     async def _live_once(self) -> bool:
         """One life of the process; whether the run is over."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 from urllib.parse import urlencode
@@ -133,6 +133,11 @@ class VenueClock:
         self._samples.append((low, high))
 
 
+def always() -> bool:
+    """Wanted, whatever comes."""
+    return True
+
+
 class Caller:
     """Makes calls over one session."""
 
@@ -172,18 +177,19 @@ class Caller:
 
         return await read_again(read, within_s=within_s, dice=self._dice)
 
-    async def once(self, call: Call) -> Any:
+    async def once(self, call: Call, *, is_wanted: Callable[[], bool] = always) -> Any:
         """The data of one call. Raises `Refused`, `NotSent`, `InDoubt` or `RateLimited`.
 
-        It waits for its turn and for its answer; what raises risk waits no longer for its turn than it is fresh.
+        It waits for its turn and for its answer; what raises risk waits no longer for its turn than it is fresh, and
+        what is not wanted any more when its turn comes is not sent.
         """
         clock = self.venue_clock
         if call.raises_risk and clock.surely_ms > self._settings.clock_skew_s_max * 1_000:
             raise ClockSkew(f"the venue's clock is {clock.offset_ms} ms off")
         turn_s = self._settings.admission_s_max if call.raises_risk else self._settings.request_s_max
-        return await self._once(call, turn_s=turn_s)
+        return await self._once(call, turn_s=turn_s, is_wanted=is_wanted)
 
-    async def _once(self, call: Call, *, turn_s: float) -> Any:
+    async def _once(self, call: Call, *, turn_s: float, is_wanted: Callable[[], bool] = always) -> Any:
         if call.is_signed and self._credentials is None:
             raise StartFault("this call to the venue needs an account's key and secret")
         try:
@@ -192,6 +198,8 @@ class Caller:
                 await self._brake.take(is_cancel=call.is_cancel)
         except TimeoutError:
             raise NotSent("the limits of the venue left no room for it in time") from None
+        if not is_wanted():
+            raise NotSent("not wanted any more when its turn came")
         try:
             reply = await self._exchange(call)
         except RateLimited as fault:

@@ -17,7 +17,7 @@ from agora.engine.ports import Clock
 from agora.venues.bitunix import wire_account as account_wire
 from agora.venues.bitunix import wire_market as market_wire
 from agora.venues.bitunix import wire_requests as bodies
-from agora.venues.bitunix.caller import Call, Caller, Limit
+from agora.venues.bitunix.caller import Call, Caller, Limit, always
 from agora.venues.bitunix.settings import BitunixSettings
 from agora.venues.bitunix.signing import Credentials
 from agora.venues.bitunix.wire_requests import PlaceRequest, TriggerRequest
@@ -188,14 +188,14 @@ class BitunixClient:
 
     # Orders.
 
-    async def place(self, request: PlaceRequest) -> account_wire.PlaceAnswer:
-        """Send an order, once."""
+    async def place(self, request: PlaceRequest, *, is_wanted: Callable[[], bool] = always) -> account_wire.PlaceAnswer:
+        """Send an order, once; not at all when it is not wanted any more as its turn comes."""
         call = Call(
             path="/trade/place_order",
             body=bodies.place_body(request),
             raises_risk=not request.reduce_only,
         )
-        answer = _taken(await self._caller.once(call), account_wire.place_answer)
+        answer = _taken(await self._caller.once(call, is_wanted=is_wanted), account_wire.place_answer)
         if not answer.order_id:
             raise InDoubt("code 0 without the order's id")
         return answer

@@ -165,7 +165,8 @@ class WireOrder:
         """One request. Where it surely did not arrive: why, and the seconds to wait; else the stage has changed."""
         self.sent_ns = self._line.now_ns
         try:
-            answer = await self._line.ask(self._line.client.place(self._request()))
+            place = self._line.client.place(self._request(), is_wanted=lambda: not self._is_cancel_wanted)
+            answer = await self._line.ask(place)
         except RateLimited as fault:
             return str(fault), fault.retry_after_s
         except (InDoubt, Malformed) as fault:
