@@ -49,7 +49,7 @@ class BitunixTestnet:
         self.control = ""
         self.world = World(settings, clock)
         self.mischief = Mischief(self.world, self.plan)
-        self.sockets = Sockets(self.world, self.mischief)
+        self.sockets = Sockets(self.world, self.mischief.delivery, monotonic_ns=monotonic_ns)
         self.mischief.attach(self.sockets)
         self.world.hooks.append(self.mischief.tick)
         self.notes = Notes(self.world, self.sockets)

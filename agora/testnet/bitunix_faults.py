@@ -1,21 +1,29 @@
-"""Faults on demand of the loopback Bitunix: what happens to connections, frames, answers, orders and fills.
+"""Faults on demand of the loopback Bitunix: what happens to calls and their answers, to orders and trades.
 
-Every fault of the plan that a venue can have is here; each counts as fired when it had its effect. Deterministic: an
-occasion is decided by the entry's seed and its count.
+Every fault of the plan that a venue can have is known: those of sockets are `bitunix_delivery`, those of the venue
+itself `bitunix_events`. Each counts as fired when it had its effect. Deterministic: an occasion is decided by the
+entry's seed and its count. Times are the venue's.
+
+What each means here, where the plan's word leaves it open: `accept_...` concern every call that changes something, a
+cancel too; `post_only_reject` takes any new order that rests for one that would cross; `cancel_fill_race` fills what is
+to be cancelled just before; `partial_flatten` leaves half of what a reducing market order wants; `trade_retrying` lists
+a trade three seconds late; `rate_limit_low` is one call a second.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 from aiohttp import web
 
+from agora.domain.numbers import NS_PER_S
 from agora.exchange.perp_records import Effect, PerpOrder, PerpTrade, PerpType
+from agora.testnet.bitunix_delivery import OF_FILLS, Delivery
 from agora.testnet.bitunix_events import COARSE_TICKS, ONCE, WHILE, Happenings
-from agora.testnet.bitunix_sockets import Client, Outgoing, Sockets
+from agora.testnet.bitunix_sockets import Sockets
 from agora.testnet.bitunix_spoiled import SPOILED
 from agora.testnet.bitunix_world import TestAccount, World
 from agora.testnet.faults import FAULTS_BY_KIND, Fault, FaultPlan, PlannedFault
@@ -33,29 +41,55 @@ BEFORE = (
 # What spoils the answer of a call that was carried out.
 AFTER = (Fault.TRUNCATED, Fault.SLICED, Fault.SLOW)
 ORDER_CALLS = ("place_order", "batch_order")
-# Calls that a restarting engine does not answer.
-ENGINE_CALLS = (*ORDER_CALLS, "modify_order", "cancel_orders", "cancel_all_orders")
-PLACED = (Fault.ACCEPT_THEN_SILENCE, Fault.ACCEPT_THEN_5XX, Fault.ACCEPT_LATE, Fault.NOT_FOUND_THEN_EXISTS)
-INSUFFICIENT, NOT_FOUND, NETWORK, TOO_OFTEN, KEY_REFUSED, BAD_PARAMETER = 20003, 20007, 10001, 10006, 10007, 10002
+CANCEL_CALLS = ("cancel_orders", "cancel_all_orders")
+# The call is carried out, and its sender does not know.
+IN_DOUBT = (Fault.ACCEPT_THEN_SILENCE, Fault.ACCEPT_THEN_5XX, Fault.ACCEPT_LATE)
+INSUFFICIENT, NETWORK, KEY_REFUSED, BAD_PARAMETER = 20003, 10001, 10007, 10002
 # A trade that is listed late shows after this.
-LATE_TRADE_NS = 3_000_000_000
-PUSHES = (
-    Fault.LOST_FILLS, Fault.DUPLICATE_FILLS, Fault.LATE_FILLS, Fault.REORDERED_FILLS, Fault.UNKNOWN_ORDER_UPDATES,
-)  # fmt: skip
+LATE_TRADE_NS = 3 * NS_PER_S
+# An answer in pieces has about so many of them.
+PIECES = 64
 
-Perform = Callable[[], Awaitable[web.Response]]
+Perform = Callable[[], web.Response]
+
+
+class Incoming(msgspec.Struct, frozen=True):
+    """A call as it came in: its name among the venue's, and whose it is (None: nobody's)."""
+
+    request: web.Request
+    name: str
+    account: TestAccount | None
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """By which names a plan may mean it."""
+        return ("rest", self.name)
+
+    @property
+    def is_change(self) -> bool:
+        """Whether it changes something."""
+        return self.request.method == "POST"
+
+    async def body(self) -> dict[str, Any]:
+        """What it asks for; empty where that is no object."""
+        try:
+            body = msgspec.json.decode(await self.request.read())
+        except (msgspec.MsgspecError, RecursionError):
+            return {}
+        return body if isinstance(body, dict) else {}
 
 
 class Mischief:
-    """Everything that may go wrong, by plan. `calls`: the names by which a plan may mean one call."""
+    """Everything that may go wrong, by plan."""
 
     def __init__(self, world: World, plan: FaultPlan) -> None:
         self.happenings = Happenings(world, plan)
+        self.delivery = Delivery(plan)
         self._world = world
         self._plan = plan
         self._hidden: dict[int, int] = {}
         self._late_trades: dict[int, int] = {}
-        self._kept: dict[tuple[Client, str], Outgoing] = {}
+        self._late: list[tuple[int, Perform]] = []
         self._stopping = asyncio.Event()
 
     def attach(self, sockets: Sockets) -> None:
@@ -63,135 +97,52 @@ class Mischief:
         self.happenings.attach(sockets)
 
     def tick(self) -> None:
-        """A hook of the world."""
+        """A hook of the world: what is due happens."""
         self.happenings.tick()
+        now_ns = self._world.now_ns()
+        due = [perform for due_ns, perform in self._late if due_ns <= now_ns]
+        self._late = [each for each in self._late if each[0] > now_ns]
+        for perform in due:
+            perform()
 
     def stop_waiting(self) -> None:
         """Let go of whoever waits for an answer that never comes."""
         self._stopping.set()
 
-    def _fires(self, fault: Fault, targets: Collection[str]) -> PlannedFault | None:
-        fired = self._plan.firing(targets, (fault,))
-        return fired[0] if fired else None
-
-    # Connections and frames.
-
-    def allows_connection(self, target: str) -> bool:
-        """Whether a socket may connect."""
-        return self._fires(Fault.REFUSE, (target,)) is None
-
-    def on_ping(self, target: str) -> str:
-        """What becomes of a keep-alive."""
-        if self._fires(Fault.HEARTBEAT_REFUSED, (target,)) is not None:
-            return "close"
-        return "drop" if self._fires(Fault.DROP_PONG, (target,)) is not None else "answer"
-
-    def is_mute(self, target: str) -> bool:
-        """Whether what would be sent is swallowed: the connection is up, and dead."""
-        return self._fires(Fault.WS_MUTE, (target,)) is not None
-
-    def pass_on(self, socket: Client, channel: str, out: Outgoing) -> None:
-        """A frame on its way to a client."""
-        is_private = socket.target == "user"
-        targets = ("user",) if is_private else ("market", *(("prices",) if channel == "price" else ()))
-        outs = self._pushed(socket, channel, out) if is_private else self._spoiled(socket, channel, out, targets)
-        for each in outs:
-            is_sliced = self._fires(Fault.SLICED, targets) is not None
-            whole = msgspec.structs.replace(each, is_sliced=is_sliced)
-            slow = self._fires(Fault.SLOW, targets)
-            if slow is None:
-                socket.put(whole)
-            else:
-                self._later(slow.delay_s, socket, whole)
-
-    def _later(self, delay_s: float, socket: Client, out: Outgoing) -> None:
-        asyncio.get_running_loop().call_later(delay_s, socket.put, out)
-
-    def _spoiled(self, socket: Client, channel: str, out: Outgoing, targets: Collection[str]) -> list[Outgoing]:
-        """A market frame: itself, spoiled, twice, after the next one, or not at all."""
-        assert isinstance(out.content, str)
-        if self._fires(Fault.GAP, targets) is not None:
-            return []
-        for fault, spoil in SPOILED.items():
-            if fault is Fault.CROSSED_BOOK and not channel.startswith("depth"):
-                continue  # There are no two sides in it.
-            entry = self._fires(fault, targets)
-            if entry is not None:
-                # What a spoiled frame tells is no news.
-                return [Outgoing(spoil(out.content, entry))]
-        place = (socket, channel)
-        kept = self._kept.pop(place, None)
-        if kept is not None:
-            return [out, kept]
-        if self._fires(Fault.OUT_OF_ORDER, targets) is not None:
-            self._kept[place] = out
-            return []
-        return [out, out] if self._fires(Fault.DUPLICATE, targets) is not None else [out]
-
-    def _pushed(self, socket: Client, channel: str, out: Outgoing) -> list[Outgoing]:
-        """A private push; those about fills may be lost, late, repeated or out of order."""
-        pushes = [out]
-        if channel == "order" and self._fires(Fault.UNKNOWN_ORDER_UPDATES, ("user",)) is not None:
-            pushes.append(Outgoing(_of_unknown_order(str(out.content))))
-        if channel not in ("order", "position"):
-            return pushes
-        if self._fires(Fault.LOST_FILLS, ("user",)) is not None:
-            return pushes[1:]
-        late = self._fires(Fault.LATE_FILLS, ("user",))
-        if late is not None:
-            self._later(late.delay_s, socket, out)
-            return pushes[1:]
-        kept = self._kept.pop((socket, "fills"), None)
-        if kept is not None:
-            return [*pushes, kept]
-        if self._fires(Fault.REORDERED_FILLS, ("user",)) is not None:
-            self._kept[socket, "fills"] = out
-            asyncio.get_running_loop().call_later(1.0, self._let_go, socket)
-            return pushes[1:]
-        return [*pushes, out] if self._fires(Fault.DUPLICATE_FILLS, ("user",)) is not None else pushes
-
-    def _let_go(self, socket: Client) -> None:
-        kept = self._kept.pop((socket, "fills"), None)
-        if kept is not None:
-            socket.put(kept)
+    async def _silence(self) -> web.Response:
+        await self._stopping.wait()
+        return web.Response(status=503)
 
     # Answers.
 
-    async def answer(
-        self, request: web.Request, name: str, account: TestAccount | None, perform: Perform
-    ) -> web.StreamResponse:
+    async def answer(self, call: Incoming, perform: Perform) -> web.StreamResponse:
         """Answer a call, carried out once, late, or not at all. `perform` is called at most once."""
-        targets = ("rest", name)
-        refusal = await self._refusal(request, name, targets=targets, account=account)
+        refusal = self._refusal(call)
         if refusal is not None:
             return refusal
-        if name in ORDER_CALLS and account is not None:
-            return await self._placed(request, name, account, perform)
-        if name == "cancel_orders" and account is not None:
-            await self._race(account, targets)
-        return await self._sent(request, targets, await perform())
+        if call.is_change and call.account is not None:
+            return await self._changed(call, call.account, perform)
+        return await self._sent(call, perform())
 
-    async def _refusal(
-        self, request: web.Request, name: str, *, targets: Collection[str], account: TestAccount | None
-    ) -> web.Response | None:
+    def _refusal(self, call: Incoming) -> web.Response | None:
         """An answer in place of the call, if one is planned."""
-        if account is not None and account.is_revoked:
+        if call.account is not None and call.account.is_revoked:
             return _venue_error(KEY_REFUSED, "Signature error")
         if self.happenings.is_now(Fault.MAINTENANCE):
             return _venue_error(NETWORK, "system maintenance")
-        if name in ENGINE_CALLS and self.happenings.is_now(Fault.ENGINE_RESTART):
+        if call.is_change and self.happenings.is_now(Fault.ENGINE_RESTART):
             return _venue_error(NETWORK, "Network Error")
         for fault in BEFORE:
-            if fault is Fault.REJECT and name not in ORDER_CALLS:
+            if fault is Fault.REJECT and call.name not in ORDER_CALLS:
                 continue
-            entry = self._fires(fault, targets)
-            if entry is not None:
-                return self._made(request, entry)
+            fired = self._plan.firing(call.targets, (fault,))
+            if fired:
+                return self._made(call, fired[0])
         return None
 
-    def _made(self, request: web.Request, entry: PlannedFault) -> web.Response:
-        if entry.fault is Fault.REFUSE and request.transport is not None:
-            request.transport.abort()
+    def _made(self, call: Incoming, entry: PlannedFault) -> web.Response:
+        if entry.fault is Fault.REFUSE and call.request.transport is not None:
+            call.request.transport.abort()
         match entry.fault:
             case Fault.HTTP_429:
                 return web.Response(status=429, headers={"Retry-After": f"{entry.retry_after_s:g}"})
@@ -206,73 +157,109 @@ class Mischief:
             case _:
                 return web.Response(status=200, body=b"")
 
-    async def _placed(
-        self, request: web.Request, name: str, account: TestAccount, perform: Perform
-    ) -> web.StreamResponse:
-        """An order's call: the order may be accepted, and its answer lost, late or wrong."""
-        targets = ("rest", name)
-        body = await _body_of(request)
-        if self.happenings.is_now(Fault.TICK_SIZE_CHANGE) and _is_off_coarse_tick(self._world, body):
+    async def _changed(self, call: Incoming, account: TestAccount, perform: Perform) -> web.StreamResponse:
+        """A call that changes something: it may be carried out, and its answer lost, late or wrong."""
+        body, is_order = await call.body(), call.name in ORDER_CALLS
+        if self.happenings.is_now(Fault.TICK_SIZE_CHANGE) and self._is_off_coarse_tick(account, body):
             return _venue_error(BAD_PARAMETER, "price precision error")
-        if body.get("orderType") == "MARKET" and body.get("reduceOnly"):
-            self._thin(body, targets)
-        doubt = self._plan.firing(targets, PLACED)
-        if any(entry.fault is Fault.ACCEPT_LATE for entry in doubt):
-            asyncio.get_running_loop().call_later(doubt[0].delay_s, _start, perform)
-            await self._stopping.wait()
-            return web.Response(status=503)
-        before = {order.order_id for order in self._world.exchange.open_orders(account.number)}
-        response = await perform()
-        for entry in doubt:
-            return await self._doubtful(entry, account, body)
-        self._reject_resting(account, before, targets)
-        return await self._sent(request, targets, response)
+        self._prepare(call, account, body)
+        doubt = self._plan.firing(call.targets, (*IN_DOUBT, Fault.NOT_FOUND_THEN_EXISTS) if is_order else IN_DOUBT)
+        late = next((entry for entry in doubt if entry.fault is Fault.ACCEPT_LATE), None)
+        if late is not None:
+            self._late.append((self._in_s(late.delay_s), perform))
+            return await self._silence()
+        # Looking for what is new costs a walk through all orders: only when it is wanted.
+        is_looked_for = is_order and self._plan.active(Fault.NOT_FOUND_THEN_EXISTS, Fault.POST_ONLY_REJECT)
+        before = self._orders(account) if is_looked_for else {}
+        response = perform()
+        made = (
+            [order for number, order in self._orders(account).items() if number not in before] if is_looked_for else []
+        )
+        if doubt:
+            return await self._doubtful(doubt[0], made)
+        self._reject_resting(call, made)
+        return await self._sent(call, response)
 
-    async def _doubtful(self, entry: PlannedFault, account: TestAccount, body: dict[str, Any]) -> web.Response:
-        if entry.fault is Fault.NOT_FOUND_THEN_EXISTS:
-            order = self._world.exchange.order_by_client_id(account.number, str(body.get("clientId", "")))
-            if order is not None:
-                self._hidden[order.order_id] = self._world.now_ns() + int(entry.delay_s * 1e9)
+    def _orders(self, account: TestAccount) -> dict[int, PerpOrder]:
+        return {order.order_id: order for order in self._world.exchange.orders(account.number)}
+
+    def _in_s(self, seconds: float) -> int:
+        return self._world.now_ns() + int(seconds * NS_PER_S)
+
+    async def _doubtful(self, entry: PlannedFault, made: list[PerpOrder]) -> web.Response:
         if entry.fault is Fault.ACCEPT_THEN_5XX:
             return web.Response(status=502, text=HTML, content_type="text/html")
-        await self._stopping.wait()
-        return web.Response(status=503)
+        if entry.fault is Fault.NOT_FOUND_THEN_EXISTS:
+            self._hidden |= {order.order_id: self._in_s(entry.delay_s) for order in made}
+        return await self._silence()
 
-    def _reject_resting(self, account: TestAccount, before: set[int], targets: Collection[str]) -> None:
-        """A new order that rests is taken for one that would cross: accepted, then cancelled by the venue."""
-        exchange = self._world.exchange
-        for order in exchange.open_orders(account.number):
-            is_new = order.order_id not in before and order.type is PerpType.LIMIT and order.effect is not Effect.IOC
-            if is_new and self._fires(Fault.POST_ONLY_REJECT, targets) is not None:
-                self._world.cancel_by_venue(account.number, order.order_id)
-        self._world.publish()
+    # What happens to orders.
 
-    def _thin(self, body: dict[str, Any], targets: Collection[str]) -> None:
+    def _prepare(self, call: Incoming, account: TestAccount, body: dict[str, Any]) -> None:
+        """What others do just before a call is carried out."""
+        if call.name in CANCEL_CALLS:
+            self._race(call, account, body)
+        for row in _orders_of(body) if call.name in ORDER_CALLS else ():
+            is_closing = str(row.get("tradeSide", "")).upper() == "CLOSE"
+            if row.get("orderType") == "MARKET" and (row.get("reduceOnly") or is_closing):
+                self._thin(call, row, is_closing=is_closing)
+
+    def _race(self, call: Incoming, account: TestAccount, body: dict[str, Any]) -> None:
+        """What is to be cancelled trades in the last moment."""
+        listed = body.get("orderList")
+        rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+        meant = {str(row[key]) for row in rows for key in ("orderId", "clientId") if row.get(key)}
+        for order in self._world.exchange.open_orders(account.number):
+            is_meant = call.name == "cancel_all_orders" or not meant.isdisjoint((str(order.order_id), order.client_id))
+            can_trade = is_meant and order.type is PerpType.LIMIT
+            if can_trade and self._plan.firing(call.targets, (Fault.CANCEL_FILL_RACE,)):
+                self._world.hit(account.number, order)
+
+    def _thin(self, call: Incoming, row: dict[str, Any], *, is_closing: bool) -> None:
         """The book holds less than is to be flattened: a part fills, and the rest is gone."""
-        symbol = str(body.get("symbol", "")).upper()
-        if symbol not in self._world.symbols or self._fires(Fault.PARTIAL_FLATTEN, targets) is None:
+        symbol = str(row.get("symbol", "")).upper()
+        if symbol not in self._world.symbols or not self._plan.firing(call.targets, (Fault.PARTIAL_FLATTEN,)):
             return
         instrument = self._world.exchange.listing(symbol).instrument
-        lots = max(1, int(float(body.get("qty", 0)) / float(instrument.lot)) // 2)
-        self._world.thin(symbol, -1 if body.get("side") == "SELL" else 1, lots)
+        lots = _number(row.get("qty")) / float(instrument.lot)
+        # In hedge mode the side of a closing order names the position.
+        is_sale = (row.get("side") == "SELL") is not is_closing
+        self._world.thin(symbol, -1 if is_sale else 1, max(1, int(lots) // 2))
 
-    async def _race(self, account: TestAccount, targets: Collection[str]) -> None:
-        """What is to be cancelled trades in the last moment."""
-        for order in self._world.exchange.open_orders(account.number):
-            if order.type is PerpType.LIMIT and self._fires(Fault.CANCEL_FILL_RACE, targets) is not None:
-                self._world.hit(account.number, order)
-        self._world.publish()
+    def _reject_resting(self, call: Incoming, made: list[PerpOrder]) -> None:
+        """A new order that rests is taken for one that would cross: accepted, then cancelled by the venue."""
+        for order in made:
+            rests = order.is_open and order.type is PerpType.LIMIT and order.effect is not Effect.IOC
+            if rests and self._plan.firing(call.targets, (Fault.POST_ONLY_REJECT,)):
+                self._world.cancel_by_venue(order.account, order.order_id)
 
-    async def _sent(self, request: web.Request, targets: Collection[str], response: web.Response) -> web.StreamResponse:
+    def _is_off_coarse_tick(self, account: TestAccount, body: dict[str, Any]) -> bool:
+        """Whether a price is none of those that are left when steps are ten times as large."""
+        exchange = self._world.exchange
+        for row in _orders_of(body):
+            symbol, price = str(row["symbol"] or "").upper(), _number(row.get("price"))
+            if not symbol:
+                # A change of an order names the order only.
+                order_id, client_id = str(row.get("orderId") or ""), str(row.get("clientId") or "")
+                order = exchange.order(account.number, int(order_id)) if order_id.isdecimal() else None
+                order = order or exchange.order_by_client_id(account.number, client_id)
+                symbol = "" if order is None else order.symbol
+            if symbol in self._world.symbols and price:
+                tick = float(exchange.listing(symbol).instrument.tick)
+                if round(price / tick) % COARSE_TICKS:
+                    return True
+        return False
+
+    async def _sent(self, call: Incoming, response: web.Response) -> web.StreamResponse:
         """The answer on its way: whole, slow, in pieces, or cut short."""
-        for entry in self._plan.firing(targets, AFTER):
+        for entry in self._plan.firing(call.targets, AFTER):
             if entry.fault is Fault.SLOW:
                 await asyncio.sleep(entry.delay_s)
             elif entry.fault is Fault.TRUNCATED:
                 body = bytes(response.body or b"")  # type: ignore[arg-type]
                 return web.Response(body=body[: len(body) * 2 // 3], content_type="application/json")
             else:
-                return await _in_pieces(request, response)
+                return await _in_pieces(call.request, response)
         return response
 
     # What reads do not show.
@@ -302,24 +289,21 @@ class Mischief:
         return self._late_trades.get(trade.trade_id, 0) > now_ns
 
 
-def _start(perform: Perform) -> None:
-    asyncio.ensure_future(perform())  # noqa: RUF006  the venue carries it out whoever waits
+def _orders_of(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The orders that a body is about, each with its symbol: one, or those of a list."""
+    listed = body.get("orderList")
+    for row in listed if isinstance(listed, list) else (body,):
+        if isinstance(row, dict):
+            yield {**row, "symbol": row.get("symbol") or body.get("symbol")}
 
 
-async def _body_of(request: web.Request) -> dict[str, Any]:
+def _number(value: Any) -> float:
+    """A number of a request; 0 for what is none."""
     try:
-        body = msgspec.json.decode(await request.read())
-    except (msgspec.MsgspecError, RecursionError):
-        return {}
-    return body if isinstance(body, dict) else {}
-
-
-def _is_off_coarse_tick(world: World, body: dict[str, Any]) -> bool:
-    symbol, price = str(body.get("symbol", "")).upper(), body.get("price")
-    if symbol not in world.symbols or not isinstance(price, str) or not price:
-        return False
-    tick = float(world.exchange.listing(symbol).instrument.tick)
-    return round(float(price) / tick) % COARSE_TICKS != 0
+        number = float(value)
+    except (TypeError, ValueError):
+        return 0.0
+    return number if abs(number) < 1e12 else 0.0
 
 
 def _venue_error(code: int, message: str) -> web.Response:
@@ -330,22 +314,14 @@ def _venue_error(code: int, message: str) -> web.Response:
 async def _in_pieces(request: web.Request, response: web.Response) -> web.StreamResponse:
     """The answer a few bytes at a time."""
     stream = web.StreamResponse(status=response.status, headers={"Content-Type": "application/json"})
-    if "Date" in response.headers:
-        stream.headers["Date"] = response.headers["Date"]
     await stream.prepare(request)
     body = bytes(response.body or b"")  # type: ignore[arg-type]
-    for at in range(0, len(body), 16):
-        await stream.write(body[at : at + 16])
+    size = max(16, len(body) // PIECES)
+    for at in range(0, len(body), size):
+        await stream.write(body[at : at + size])
         await asyncio.sleep(0)
     await stream.write_eof()
     return stream
 
 
-def _of_unknown_order(text: str) -> str:
-    """The same push about an order that nobody has placed."""
-    frame = msgspec.json.decode(text)
-    data = {**frame["data"], "orderId": f"9{frame['data']['orderId']}", "clientId": ""}
-    return msgspec.json.encode({**frame, "data": data}).decode()
-
-
-assert {*ONCE, *WHILE, *BEFORE, *AFTER, *PLACED, *PUSHES, *SPOILED} <= set(BITUNIX_FAULTS)
+assert {*ONCE, *WHILE, *BEFORE, *AFTER, *IN_DOUBT, *OF_FILLS, *SPOILED} <= set(BITUNIX_FAULTS)

@@ -18,7 +18,7 @@ from aiohttp import web
 from agora.domain.numbers import NS_PER_S
 from agora.exchange.perp_reasons import PerpReason
 from agora.testnet.bitunix_calls import CALLS, PREFIX, Call
-from agora.testnet.bitunix_faults import Mischief
+from agora.testnet.bitunix_faults import Incoming, Mischief
 from agora.testnet.bitunix_notes import Notes
 from agora.testnet.bitunix_params import Asked, VenueError, ms_of, refusal_of
 from agora.testnet.bitunix_world import TestAccount, World
@@ -98,7 +98,8 @@ class RestServer:
         seen = _Seen(ts_ns=received_ns, path=request.path)
         try:
             response = await self._answered(request, raw, seen)
-            seen.status, seen.code = response.status, _code_of(response)
+            if request.transport is not None and not request.transport.is_closing():
+                seen.status, seen.code = response.status, _code_of(response)
             return response
         finally:
             self._log.add(
@@ -136,13 +137,13 @@ class RestServer:
         )
         notes = self._notes.receive(name, account, params=params, ts_ns=seen.ts_ns) if account is not None else []
 
-        async def perform() -> web.Response:
+        def perform() -> web.Response:
             response = self._performed(name, call, asked)
             self._notes.settle(notes, asked.placed)
             self._world.publish()
             return response
 
-        return await self._mischief.answer(request, name, account, perform)
+        return await self._mischief.answer(Incoming(request, name, account), perform)
 
     def _performed(self, name: str, call: Call, asked: Asked) -> web.Response:
         """Carry out a call."""

@@ -8,7 +8,6 @@ is dropped.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -26,30 +25,19 @@ from agora.exchange.perp_records import (
     TpslChanged,
 )
 from agora.testnet import bitunix_frames as frames
+from agora.testnet.bitunix_connection import MESSAGES_PER_S_MAX, Client, Outgoing
 from agora.testnet.bitunix_world import TestAccount, World
 from agora.venues.bitunix.signing import Credentials, sign_login
 
-SILENCE_S_MAX = 60.0
-MESSAGES_PER_S_MAX = 5
+SILENCE_S_MAX = 60
 STREAMS_MAX = 300
 # A protocol-level ping as a first word kills the socket a little later.
 PING_FIRST_KILL_S = 1.5
-# Frames that wait for a client; a full book of one symbol a third of a second makes this half a minute.
-WAITING_MAX = 1_000
-WAITING_BYTES_MAX = 2**20
 DEPTH_LEVELS = {"depth_book1": 1, "depth_book5": 5, "depth_book15": 15, "depth_books": 1_000}
 
 
-class Outgoing(msgspec.Struct, frozen=True):
-    """A frame on its way. `datum_ns`: when what it says was so at the venue (0: no market datum)."""
-
-    content: str | bytes
-    datum_ns: int = 0
-    is_sliced: bool = False
-
-
 class Wire(Protocol):
-    """What may happen to sockets and frames on purpose (`Mischief`)."""
+    """What may happen to sockets and frames on purpose (`bitunix_delivery`)."""
 
     def allows_connection(self, target: str) -> bool:
         """Whether a new connection is accepted."""
@@ -63,93 +51,18 @@ class Wire(Protocol):
         """Whether open sockets say nothing at present."""
         ...
 
-    def pass_on(self, socket: Client, channel: str, out: Outgoing) -> None:
-        """Let a frame through, changed, late, twice or not at all, by `socket.put`."""
+    def pass_on(self, client: Client, channel: str, out: Outgoing) -> None:
+        """Let a frame through, changed, late, twice or not at all, by `client.put`."""
         ...
-
-
-class Client:
-    """One connected socket."""
-
-    def __init__(self, socket: web.WebSocketResponse, request: web.Request, *, target: str, opened_s: int) -> None:
-        self.socket = socket
-        self.target = target
-        self.opened_s = opened_s
-        self.streams: dict[tuple[str, str], None] = {}
-        # Streams of symbols that are not listed: they bring nothing, and count.
-        self.empty_streams: dict[tuple[str, str], None] = {}
-        self.account: TestAccount | None = None
-        self.heard_s = 0.0
-        self.sent_ns = 0
-        self.has_spoken = False
-        self._transport = request.transport
-        self._waiting: deque[Outgoing] = deque()
-        self._bytes = 0
-        self._bell = asyncio.Event()
-        self.messages: deque[float] = deque(maxlen=MESSAGES_PER_S_MAX + 1)
-
-    def put(self, out: Outgoing) -> None:
-        """A frame for this client; one that does not read is dropped with everything that waits for it."""
-        self._bytes += len(out.content)
-        self._waiting.append(out)
-        if len(self._waiting) > WAITING_MAX or (self._bytes > WAITING_BYTES_MAX and len(self._waiting) > 1):
-            self.abort()
-        self._bell.set()
-
-    @property
-    def waiting_bytes(self) -> int:
-        """How much waits to be sent."""
-        return self._bytes
-
-    async def next(self) -> Outgoing:
-        """The next frame to send."""
-        while not self._waiting:
-            self._bell.clear()
-            await self._bell.wait()
-        out = self._waiting.popleft()
-        self._bytes -= len(out.content)
-        return out
-
-    async def write(self, out: Outgoing) -> None:
-        """Send it, whole or in pieces of a few bytes."""
-        if isinstance(out.content, bytes):
-            await self.socket.send_bytes(out.content)
-        elif out.is_sliced:
-            await self._write_slices(out.content.encode())
-        else:
-            await self.socket.send_str(out.content)
-
-    async def _write_slices(self, payload: bytes) -> None:
-        """A text frame of the protocol, written to the connection a few bytes at a time."""
-        size = len(payload)
-        if size < 126:
-            header = bytes((0x81, size))
-        else:
-            header = bytes((0x81, 126)) + size.to_bytes(2) if size < 2**16 else bytes((0x81, 127)) + size.to_bytes(8)
-        whole = header + payload
-        for at in range(0, len(whole), 7):
-            if self._transport is not None:
-                self._transport.write(whole[at : at + 7])
-            await asyncio.sleep(0)
-
-    def close_politely(self) -> None:
-        """End the connection with a close frame."""
-        if self._transport is not None:
-            self._transport.write(bytes((0x88, 0x02, 0x03, 0xE8)))
-            self._transport.close()
-
-    def abort(self) -> None:
-        """Cut the connection, without a word."""
-        if self._transport is not None:
-            self._transport.abort()
 
 
 class Sockets:
     """All connected sockets of the venue."""
 
-    def __init__(self, world: World, wire: Wire) -> None:
+    def __init__(self, world: World, wire: Wire, *, monotonic_ns: Callable[[], int]) -> None:
         self._world = world
         self._wire = wire
+        self._monotonic_ns = monotonic_ns
         self._clients: dict[Client, None] = {}
         self._newest_ns = 0
         self._written_ns = 0
@@ -196,7 +109,7 @@ class Sockets:
         socket = web.WebSocketResponse(autoping=False, heartbeat=None, compress=False, max_msg_size=2**20)
         await socket.prepare(request)
         client = Client(socket, request, target=target, opened_s=self._world.shown_ns() // NS_PER_S)
-        client.heard_s = asyncio.get_running_loop().time()
+        client.heard_ns = self._monotonic_ns()
         self._clients[client] = None
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -225,18 +138,18 @@ class Sockets:
     async def _watch(self, client: Client) -> None:
         """A minute without a word from the client ends it."""
         while True:
-            left_s = client.heard_s + SILENCE_S_MAX - asyncio.get_running_loop().time()
-            if left_s <= 0:
+            left_ns = client.heard_ns + SILENCE_S_MAX * NS_PER_S - self._monotonic_ns()
+            if left_ns <= 0:
                 client.abort()
                 return
-            await asyncio.sleep(left_s)
+            await asyncio.sleep(left_ns / NS_PER_S)
 
     async def _listen(self, client: Client) -> None:
         async for message in client.socket:
-            now_s = asyncio.get_running_loop().time()
-            client.heard_s = now_s
-            client.messages.append(now_s)
-            if len(client.messages) > MESSAGES_PER_S_MAX and now_s - client.messages[0] < 1.0:
+            now_ns = self._monotonic_ns()
+            client.heard_ns = now_ns
+            client.messages.append(now_ns)
+            if len(client.messages) > MESSAGES_PER_S_MAX and now_ns - client.messages[0] < NS_PER_S:
                 client.abort()
                 return
             if message.type is aiohttp.WSMsgType.PING:

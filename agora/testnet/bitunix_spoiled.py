@@ -1,8 +1,8 @@
-"""Frames that are spoiled on purpose: each function makes of a good market frame what a broken feed would send."""
+"""Frames that are spoiled on purpose: each function makes of a good frame what a broken feed would send."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -14,23 +14,30 @@ FUTURE_MS = 3_600_000
 STALE_MS = 60_000
 
 
+PRICES = ("p", "mp", "ip", "o", "c", "h", "l", "la", "bd", "ak")
+# Numbers of an account's pushes.
+NUMBERS = (
+    *PRICES, "price", "averagePrice", "qty", "dealAmount", "fee", "available", "frozen", "margin", "realizedPNL",
+    "unrealizedPNL", "funding", "entryValue", "tpPrice", "slPrice",
+)  # fmt: skip
+
+
 def _with_data(text: str, change: Callable[[Any], Any]) -> str:
     frame = msgspec.json.decode(text)
     return msgspec.json.encode({**frame, "data": change(frame["data"])}).decode()
 
 
-def _numbers(data: Any, change: Callable[[str], str]) -> Any:
-    """The same data with every price changed, wherever it stands."""
+def _numbers(data: Any, change: Callable[[str], str], keys: Collection[str] = PRICES) -> Any:
+    """The same data with every number of these keys changed, wherever it stands, and the prices of levels."""
     if isinstance(data, dict):
-        prices = ("p", "mp", "ip", "o", "c", "h", "l", "la", "bd", "ak")
         return {
-            key: change(value) if key in prices and isinstance(value, str) else _numbers(value, change)
+            key: change(value) if key in keys and isinstance(value, str) else _numbers(value, change, keys)
             for key, value in data.items()
         }
     if isinstance(data, list):
         if len(data) == 2 and all(isinstance(part, str) for part in data):
             return [change(data[0]), data[1]]
-        return [_numbers(part, change) for part in data]
+        return [_numbers(part, change, keys) for part in data]
     return data
 
 
@@ -39,7 +46,7 @@ def _malformed(text: str, _: PlannedFault) -> str:
 
 
 def _not_a_number(text: str, _: PlannedFault) -> str:
-    return _with_data(text, lambda data: _numbers(data, lambda _text: "NaN"))
+    return _with_data(text, lambda data: _numbers(data, lambda _text: "NaN", NUMBERS))
 
 
 def _huge(text: str, entry: PlannedFault) -> str:

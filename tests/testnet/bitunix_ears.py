@@ -119,3 +119,15 @@ def counts(it: Bench) -> Mapping[str, int]:
     """How often each planned fault has fired."""
     report = it.venue.plan.report()
     return {str(row["fault"]): sum(each["fired"] for each in report if each["fault"] == row["fault"]) for row in report}
+
+
+def plan(it: Bench, fault: str, **entry: Any) -> None:
+    """Plan a fault from now on."""
+    it.venue.plan.load(json.dumps([{"fault": fault, **entry}]).encode())
+
+
+def no_more(it: Bench) -> Mapping[str, int]:
+    """Forget all faults; how often each had fired."""
+    fired = counts(it)
+    it.venue.plan.clear()
+    return fired

@@ -11,7 +11,8 @@ import pytest
 
 from agora.domain.numbers import NS_PER_MS, NS_PER_S
 from agora.domain.orders import Side
-from agora.testnet.bitunix_sockets import MESSAGES_PER_S_MAX, STREAMS_MAX, WAITING_BYTES_MAX
+from agora.testnet.bitunix_connection import MESSAGES_PER_S_MAX, WAITING_BYTES_MAX
+from agora.testnet.bitunix_sockets import STREAMS_MAX
 from agora.venues.bitunix.wire_frames import decode_frame
 from tests.testnet.bitunix_bench import BTC, ETH, Bench, bench, check_books, in_virtual_time
 from tests.testnet.bitunix_ears import Ear, ear, login, private_ear
