@@ -70,12 +70,15 @@ class Line:
         The venue allows only so many reads a second, and whoever waits for one of them is in nobody's order.
         """
         async with self._later:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CALM_S_MAX):
-                    while self._urgent:
-                        self._calm.clear()
-                        await self._calm.wait()
+            await self._calmness()
             yield
+
+    async def _calmness(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CALM_S_MAX):
+                while self._urgent:
+                    self._calm.clear()
+                    await self._calm.wait()
 
     @property
     def now_ns(self) -> int:
