@@ -11,10 +11,14 @@ from typing import Any
 import aiohttp
 
 from agora.domain.numbers import NS_PER_S
+from agora.domain.orders import Side
 from agora.testnet.bitunix_world import TestAccount
 from agora.venues.bitunix.signing import Credentials
 from agora.venues.bitunix.wire_frames import login_text
-from tests.testnet.bitunix_bench import Bench
+from tests.testnet.bitunix_bench import BTC, Answer, Bench
+
+SOON = aiohttp.ClientTimeout(sock_read=1)
+PLACE, CANCEL = "/trade/place_order", "/trade/cancel_orders"
 
 
 class Ear:
@@ -131,3 +135,33 @@ def no_more(it: Bench) -> Mapping[str, int]:
     fired = counts(it)
     it.venue.plan.clear()
     return fired
+
+
+# Orders in raw requests, and what became of them.
+
+
+def market(client_id: str, qty: str = "0.01", side: str = "BUY", **more: Any) -> dict[str, Any]:
+    """The body of an order at market."""
+    return {"symbol": BTC, "side": side, "orderType": "MARKET", "qty": qty, "clientId": client_id, **more}
+
+
+def resting(it: Bench, client_id: str, **more: Any) -> dict[str, Any]:
+    """The body of an order that rests."""
+    terms = {"orderType": "LIMIT", "price": it.far(Side.BUY), "effect": "GTC"}
+    return {**market(client_id), **terms, **more}
+
+
+async def placed(it: Bench, body: dict[str, Any]) -> Answer:
+    """The answer to an order, which must come within a second."""
+    return await it.signed(PLACE, body, timeout=SOON)
+
+
+async def status(it: Bench, client_id: str) -> str | None:
+    """What the venue says of an order; None for one that it does not find."""
+    answer = await it.signed("/trade/get_order_detail", clientId=client_id)
+    return None if answer.code == 20007 else answer.data["status"].rstrip("_")
+
+
+def accepted(it: Bench) -> dict[str, int]:
+    """How often each client id was taken, by the ledger."""
+    return {row["client_id"]: row["times_accepted"] for row in it.venue.ledger()["orders"]}
