@@ -3,6 +3,7 @@
 PYTHON ?= python3
 DURATION ?= 10
 ARGS ?=
+SOAK ?=
 BIN := .venv/bin
 RUNTIME := .venv/.installed-runtime
 DEV := .venv/.installed-dev
@@ -15,7 +16,7 @@ export AGORA_HOME := $(CURDIR)/var
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-compile
 
 .DEFAULT_GOAL := help
-.PHONY: help run market test bench docs lock clean python-is-usable
+.PHONY: help run market test bench soak docs lock clean python-is-usable
 
 help: ## list the targets
 	@echo 'Targets (settings: PYTHON=python3.12, DURATION=minutes, ARGS="more flags"):'
@@ -39,6 +40,10 @@ test: $(DEV) ## format, lint, types, tests: what the pipeline runs
 
 bench: $(RUNTIME) ## measure the figures that the documents quote
 	$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(DEV) ## the long survival proofs (10,000 seeds, 300 SIGKILLs, a million fuzzed inputs): hours; SOAK="--seeds 500"
+	$(BIN)/python -m tests.bitunix.soak $(SOAK)
+	$(BIN)/python tools/reliability.py take soak var/soak
 
 docs: $(RUNTIME) ## regenerate docs/reference.md and docs/traceability.md
 	$(BIN)/python tools/docs.py
