@@ -143,9 +143,13 @@ def load(plan: Plan) -> Config:
 def testnet_settings(plan: Plan) -> BitunixTestnetSettings:
     """The venue of a story."""
     rate_ppb = (400_000, -300_000)[plan.seed % 2]
-    return BitunixTestnetSettings(
-        seed=plan.seed, symbols=(SYMBOL,), funding_interval_s=FUNDING_S, funding_rate_ppb=rate_ppb, history_minutes=0
-    )
+    usual = {
+        "symbols": (SYMBOL,),
+        "funding_interval_s": FUNDING_S,
+        "funding_rate_ppb": rate_ppb,
+        "history_minutes": 0,
+    }
+    return BitunixTestnetSettings(seed=plan.seed, **{**usual, **plan.venue})
 
 
 class Nets(Network):
@@ -201,7 +205,7 @@ class Teller:
             faults=msgspec.json.encode(self.plan.faults),
             serve=serving,
         )
-        async with asyncio.timeout(STORY_S_MAX), testnet as venue:
+        async with asyncio.timeout(self.plan.seconds + STORY_S_MAX), testnet as venue:
             self._access = access_of(venue)
             while not await self._live_once():
                 pass

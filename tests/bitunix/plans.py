@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agora.testnet.faults import Fault
@@ -125,7 +125,7 @@ assert len(ROW_OF) == len(ROWS), "one row to a fault"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What goes wrong in a story."""
+    """What goes wrong in a story, and how its run and its venue (`venue`: settings of the testnet) are."""
 
     seed: int
     seconds: float = SECONDS
@@ -133,6 +133,7 @@ class Plan:
     crashes: tuple[Crash, ...] = ()
     pairs: tuple[str, ...] = ()
     commands: tuple[tuple[float, str], ...] = ()
+    venue: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_grave(self) -> bool:
