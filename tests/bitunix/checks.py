@@ -277,8 +277,10 @@ def no_desync_of_our_own(story: Story) -> Violations:
 def a_foreign_hand_ends_the_run(story: Story) -> Violations:
     """Once somebody else has changed the account, nothing is entered after the time of a comparison and its hold."""
     fired = [row for row in story.faults if row["fault"] in FOREIGN and row["fired"]]
-    if not fired:
-        return []
+    booked = {fill.venue_fill_id for fill in unique_fills(events_of(story))}
+    taken_back = {row["trade_id"] for row in story.account()["fills"] if row["is_busted"]}
+    if not fired or (taken_back and not taken_back & booked):
+        return []  # Nothing happened, or it was undone before we had heard of it.
     risk = story.config["risk"]
     limit_s = risk.reconcile_every_s + risk.desync_hold_s + FOREIGN_SLACK_S
     limit_ns = START_NS + int((max(row["at_s"] + row["for_s"] for row in fired) + limit_s) * NS_PER_S)
