@@ -95,8 +95,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="a decision depends on the order of a set",
         file="engine/ending.py",
-        old="for client_id in list(desk.state.working):",
-        new="for client_id in set(desk.state.working):",
+        old="for order in desk.state.orders():\n        orders.cancel",
+        new="for order in map(desk.state.working.get, set(desk.state.working)):\n        orders.cancel",
         check="replay_is_identical_elsewhere",
         probe="elsewhere",
     ),
@@ -119,8 +119,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="client ids begin anew after a restart",
         file="engine/step.py",
-        old="    state.feed_seen_ns = event.ts_ns\n    if state.phase",
-        new="    state.feed_seen_ns = event.ts_ns\n    state.next_order_number = 1\n    if state.phase",
+        old="    state.user_connected_ns = 0\n    if state.phase",
+        new="    state.user_connected_ns = 0\n    state.next_order_number = 1\n    if state.phase",
         check="ids_are_intended_once",
     ),
     Mutant(
@@ -140,8 +140,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="a flattening order may open the other side",
         file="engine/orders.py",
-        old="        size_lots=abs(size),\n        reduce_only=True,",
-        new="        size_lots=abs(size),\n        reduce_only=False,",
+        old="        size_lots=abs(size_lots),\n        reduce_only=True,",
+        new="        size_lots=abs(size_lots),\n        reduce_only=False,",
         check="closing_orders_only_reduce",
     ),
     Mutant(
