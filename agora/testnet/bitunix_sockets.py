@@ -208,8 +208,6 @@ class Sockets:
     def _on_subscribe(self, client: Client, said: Mapping[str, Any]) -> None:
         for stream in _streams(said):
             symbol, channel = stream
-            if channel in ("balance", "position", "order", "tpsl"):
-                continue
             if not _is_channel(channel) or not symbol:
                 continue
             asked = client.streams.keys() | client.empty_streams.keys()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -231,8 +232,13 @@ async def clock_skew(it: Bench) -> None:
     """Every time that the venue shows is ahead: header, frames, rows."""
     plan(it, "clock_skew", seconds=90, for_s=5)
     async with ear(it) as public:
-        await public.subscribe((BTC, "price"))
+        await public.subscribe((BTC, "price"), (BTC, "trade"))
         await it.rest(0.7)
+        await placed(it, market("in"))
+        await public.until(lambda heard: heard.of("trade"))
+        shown = datetime.fromtimestamp(it.clock.now_ns() // NS_PER_S + 90, tz=UTC)
+        told_at = datetime.fromisoformat(public.of("trade")[-1]["data"][-1]["t"])
+        assert abs((told_at - shown).total_seconds()) <= 1
         shown_ns = it.clock.now_ns() + 90 * NS_PER_S
         assert abs(public.of("price")[-1]["ts"] - shown_ns // NS_PER_MS) < 700
     answer = await placed(it, resting(it, "a"))

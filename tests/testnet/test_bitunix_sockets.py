@@ -145,6 +145,8 @@ def test_the_301st_stream_is_refused_and_the_others_go_on(venue_samples: Path) -
         async with ear(it) as heard:
             await heard.subscribe((BTC, "depth_book1"), *((f"X{number}USDT", "trade") for number in range(299)))
             await it.rest(1)
+            await heard.subscribe((BTC, "depth_book1"), ("X7USDT", "trade"))
+            await it.rest(1)
             assert heard.said("subscribe") == []
             await heard.subscribe((BTC, "depth_book1"), (ETH, "depth_book1"))
             await it.rest(1)
