@@ -93,6 +93,7 @@ def on_reconcile(desk: Desk, event: Reconcile) -> None:
         # An answer to a question from before the stream was fresh proves nothing of what came between.
         is_new = not event.asked_ts_ns or event.asked_ts_ns >= state.user_connected_ns
         state.is_reconciled = state.is_reconciled or is_new
+        state.agreed_ns = max(state.agreed_ns, event.asked_ts_ns or event.ts_ns)
         state.desync_since_ns, state.desync_keys = 0, ()
     elif not state.needs_user_stream:
         _end_in_desync(desk, differences)  # the venue is in our process: nothing can be under way

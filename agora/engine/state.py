@@ -183,6 +183,7 @@ class State(msgspec.Struct, kw_only=True):
     user_seen_ns: int = 0
     user_keepalive_s: int = 0
     reconcile_due_ns: int = NEVER_NS
+    agreed_ns: int = 0
     desync_since_ns: int = 0
     desync_keys: tuple[str, ...] = ()
     unknown_times_ns: list[int] = []

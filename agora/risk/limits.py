@@ -19,6 +19,7 @@ from agora.engine.desk import Desk
 from agora.engine.state import Phase
 
 MINUTE_NS = 60 * NS_PER_S
+COMPARISONS_MISSED_MAX = 3
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,11 +179,19 @@ def user_stream(desk: Desk, _: LimitSettings, place: Place) -> str | None:
 
 
 def reconciled(desk: Desk, _: LimitSettings, place: Place) -> str | None:
-    """No new risk before the venue's books and ours have been compared and agree."""
-    if desk.state.is_reconciled or not _adds_risk(place):
+    """No new risk before the venue's books and ours have been compared and agree, nor long after they last did."""
+    state = desk.state
+    if not state.needs_user_stream or not _adds_risk(place):
         return None
-    differing = ", ".join(desk.state.desync_keys)
-    return f"books differ from the venue's: {differing}" if differing else "books are not compared with the venue's yet"
+    if not state.is_reconciled:
+        differing = ", ".join(state.desync_keys)
+        if differing:
+            return f"books differ from the venue's: {differing}"
+        return "books are not compared with the venue's yet"
+    # Three comparisons in a row may be late or lost; a venue that answers none of them is not to be traded on.
+    limit_s = COMPARISONS_MISSED_MAX * desk.rules.account.reconcile_every_s
+    age_ns = state.now_ns - state.agreed_ns
+    return f"books last agreed {age_ns // NS_PER_S} s ago, limit {limit_s}" if age_ns > limit_s * NS_PER_S else None
 
 
 def doubts(desk: Desk, _: LimitSettings, place: Place) -> str | None:

@@ -249,6 +249,7 @@ def test_an_order_that_ended_here_and_is_open_there_is_cancelled_again() -> None
     play = live_play()
     over = play.place(limit(lots=1))
     play.tell(OrderCancelled, client_id=over.client_id, reason="requested")
+    play.venue_says()
     going = play.place(limit(lots=1, price=PRICE - 1))
     play.tell(OperatorCommand, command="flatten", reason="")
     assert play.cancels() == [going.client_id]
@@ -283,11 +284,11 @@ def test_silence_closes_admission_and_twice_that_ends_the_run() -> None:
 
 
 def test_a_stream_that_speaks_is_alive() -> None:
-    """Each keep-alive begins the time anew; no comparison is needed for that."""
+    """Each keep-alive begins the time anew; no comparison is needed for that, as long as the last is not too old."""
     play = Play(is_live=True, watchdogs=PATIENT)
     play.quote()
     play.connect(keepalive_s=20)
-    for _ in range(20):
+    for _ in range(4):
         play.tell(UserAlive, 20)
     assert may_enter(play)
     assert play.state.phase is Phase.RUNNING

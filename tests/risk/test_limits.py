@@ -195,6 +195,14 @@ def differing(play: Play) -> None:
     play.quote()
 
 
+def long_agreed(play: Play) -> None:
+    """The books agreed once; the venue has answered nothing since, though its stream speaks."""
+    play.connect()
+    for _ in range(10):
+        play.tell(UserAlive)
+        play.quote(after_s=10)
+
+
 def stormy(play: Play) -> None:
     """Three orders in doubt within the window."""
     play.connect()
@@ -308,6 +316,7 @@ CASES = [
     Case("... but a way out", held_and(user_stream_lost), way_out(), GOES, run=LIVE),
     Case("the venue has not been asked", uncompared, limit(), "reconciled", run=LIVE),
     Case("the venue differs", differing, limit(), "reconciled", run=LIVE),
+    Case("the venue has not answered for long", long_agreed, limit(), "reconciled", run=LIVE),
     Case("... but a way out", held_and(differing), way_out(), GOES, run=LIVE),
     Case("a storm of doubt", stormy, limit(), "doubts", run=LIVE),
     Case("... but a way out", held_and(stormy), way_out(), GOES, run=LIVE),
