@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 
 from agora.domain.numbers import NS_PER_MS
-from agora.domain.orders import Order
+from agora.domain.orders import Order, Side
 from agora.venues.bitunix.account import Account
 from agora.venues.bitunix.crew import Bell
 from agora.venues.bitunix.line import FAULTS, Line
@@ -28,6 +28,7 @@ class Bracket:
         self.stop: Leg | None = None
         self.target: Leg | None = None
         self._filled_lots = filled_lots
+        self._closed_by_others = 0
 
     @property
     def filled_lots(self) -> int:
@@ -36,8 +37,19 @@ class Bracket:
 
     @property
     def open_lots(self) -> int:
-        """What of it the legs have not closed."""
-        return self.filled_lots - sum(leg.told_lots for leg in (self.stop, self.target) if leg is not None)
+        """What of it neither the legs nor others have closed."""
+        closed_lots = sum(leg.told_lots for leg in (self.stop, self.target) if leg is not None)
+        return max(0, self.filled_lots - closed_lots - self._closed_by_others)
+
+    def is_of(self, symbol: str, side: int) -> bool:
+        """Whether its entry is of that side of that symbol."""
+        leg = self.stop or self.target
+        return leg is not None and leg.order.instrument == symbol and -leg.order.side == side
+
+    def leave(self, lots: int) -> int:
+        """No more of it than that is still there: others have closed the rest, for good. Returns what is open."""
+        self._closed_by_others += max(0, self.open_lots - lots)
+        return self.open_lots
 
     @property
     def is_accepted(self) -> bool:
@@ -58,6 +70,19 @@ class Bracket:
         for leg in (self.stop, self.target):
             if leg is not None:
                 leg.hint()
+
+
+def net(brackets: Sequence[Bracket], symbol: str, *, position_lots: int) -> None:
+    """Let entries in the order of their sending, the newest last, have no more open than the position is.
+
+    On one position an order of the other side closes what was opened first; what is closed needs no legs, also when
+    the position grows again.
+    """
+    for side in (Side.BUY, Side.SELL):
+        left_lots = max(0, position_lots * side)
+        for bracket in reversed(brackets):
+            if bracket.is_of(symbol, side):
+                left_lots -= bracket.leave(left_lots)
 
 
 class Leg(Reported, ABC):

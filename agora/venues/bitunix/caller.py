@@ -49,8 +49,13 @@ NETWORK_CODES = frozenset((1, 10001))
 # Readings of the venue's clock that are combined; the header has whole seconds, so one alone says little.
 CLOCK_SAMPLES = 16
 DATE_RESOLUTION_MS = 1_000
-# Tokens of a limit that a call leaves for more urgent ones: cancels take all, changes leave two, reads another two.
-SPARE_OF_CHANGES, SPARE_OF_READS = 2, 4
+# Tokens of a limit that a call leaves for more urgent ones: cancels take all, changes leave two, reads one or two more.
+SPARE_OF_CHANGES, SPARE_OF_URGENT_READS, SPARE_OF_READS = 2, 3, 4
+# What tells of trades and of the account goes before other reads: a run that trades and never hears is blind.
+URGENT_READS = frozenset((
+    "/trade/get_history_trades", "/trade/get_pending_orders", "/position/get_pending_positions",
+    "/position/get_history_positions", "/account",
+))  # fmt: skip
 
 
 class Limit(StrEnum):
@@ -94,7 +99,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         """Tokens that it leaves for more urgent calls."""
         if self.is_cancel:
             return 0
-        return SPARE_OF_READS if self.body is None else SPARE_OF_CHANGES
+        if self.body is not None:
+            return SPARE_OF_CHANGES
+        return SPARE_OF_URGENT_READS if self.path in URGENT_READS else SPARE_OF_READS
 
 
 class VenueClock:

@@ -70,10 +70,11 @@ class Line:
         The venue allows only so many reads a second, and whoever waits for one of them is in nobody's order.
         """
         async with self._later:
-            await self._calmness()
+            await self.calm()
             yield
 
-    async def _calmness(self) -> None:
+    async def calm(self) -> None:
+        """Give way, for a while, to what is urgent: before a read that is shared and can wait."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CALM_S_MAX):
                 while self._urgent:

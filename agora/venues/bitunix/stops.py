@@ -24,6 +24,8 @@ from agora.venues.rest import Refused
 PASSED = frozenset(range(30020, 30038))
 # The venue makes an entry's stop in the moment of its fill; after this a position without one is bare.
 BARE_NS = NS_PER_S
+# A trigger's order is made as it fires.
+SAME_MOMENT_MS = 100
 
 
 class StopLeg(Leg):
@@ -91,8 +93,8 @@ class StopLeg(Leg):
 
     async def _rows(self) -> list[TpslRow]:
         """Its triggers that wait."""
-        async with self._line.later():
-            await self._triggers.read_waiting()
+        await self._line.calm()
+        await self._triggers.read_waiting()
         rows = [row for row in self._triggers.waiting if row.symbol == self.order.instrument and self._is_mine(row)]
         self._row_ids |= {row.tpsl_id for row in rows}
         return rows
@@ -129,8 +131,8 @@ class StopLeg(Leg):
         gone = self._row_ids - live
         if not gone:
             return not self._is_waiting_for_child()
-        async with self._line.later():
-            await self._triggers.read_over()
+        await self._line.calm()
+        await self._triggers.read_over()
         status = {row.tpsl_id: row.status for row in self._triggers.over}
         if any(status.get(tpsl_id, "NEW") == "NEW" for tpsl_id in gone) and not self._is_lost_for_long():
             return False
@@ -200,8 +202,8 @@ class StopLeg(Leg):
     async def _place(self, lots: int) -> None:
         """A trigger for what is bare; where its price is passed already, the position is closed at once."""
         instrument = self._line.instruments[self.order.instrument]
-        async with self._line.later():
-            await self._account.read_positions()
+        await self._line.calm()
+        await self._account.read_positions()
         try:
             tpsl_id = await self._line.ask(
                 self._line.client.place_tpsl(
@@ -259,8 +261,12 @@ async def owner_of_child(
     sames = [stop for stop in stops if (stop.order.instrument, stop.order.side) == (row.symbol, row.side)]
     if not sames or not row.reduce_only or row.client_id or detail.client_id:
         return None
+    # What was read already is good enough for a trigger that is surely the one.
+    sure = [pair for pair in _fired(triggers, sames) if _is_surely_of(pair[0], detail)]
+    if len(sure) == 1:
+        return sure[0][1].adopt(sure[0][0], detail)
     await triggers.read_over()
-    fired = [(trigger, stop) for trigger in triggers.over for stop in sames if stop.has_fired(trigger)]
+    fired = _fired(triggers, sames)
     if not fired:
         await triggers.read_waiting()
         known = {trigger.tpsl_id for trigger in (*triggers.waiting, *triggers.over)}
@@ -269,6 +275,16 @@ async def owner_of_child(
         return None
     trigger, stop = min(fired, key=lambda pair: _unlikeness(pair[0], detail))
     return stop.adopt(trigger, detail)
+
+
+def _fired(triggers: Triggers, stops: list[StopLeg]) -> list[tuple[TpslRow, StopLeg]]:
+    return [(trigger, stop) for trigger in triggers.over for stop in stops if stop.has_fired(trigger)]
+
+
+def _is_surely_of(trigger: TpslRow, child: OrderRow) -> bool:
+    """Whether an order is of the size and the moment of a trigger."""
+    is_other_size, apart_ms = _unlikeness(trigger, child)
+    return not is_other_size and apart_ms <= SAME_MOMENT_MS
 
 
 def _unlikeness(trigger: TpslRow, child: OrderRow) -> tuple[bool, int]:

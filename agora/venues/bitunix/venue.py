@@ -30,7 +30,7 @@ from agora.domain.orders import Order, OrderType, Purpose
 from agora.engine.ports import Clock
 from agora.engine.state import State
 from agora.venues.bitunix.account import Account
-from agora.venues.bitunix.brackets import Bracket
+from agora.venues.bitunix.brackets import Bracket, net
 from agora.venues.bitunix.client import BitunixClient
 from agora.venues.bitunix.crew import Bell
 from agora.venues.bitunix.hints import Hints
@@ -172,7 +172,13 @@ class BitunixVenue:
         self._inbox.put(event)
         self._bell.ring()
         if isinstance(event, OrderFilled):
+            self._net(event.instrument)
             self._ring_legs()
+
+    def _net(self, symbol: str) -> None:
+        """What the position does not have any more, no stop or target waits for."""
+        if symbol in self._line.instruments:
+            net(list(self._brackets.values()), symbol, position_lots=self._account.books.lots(symbol))
 
     def _on_fault(self, fault: Exception) -> None:
         self._fault = self._fault or fault
@@ -298,6 +304,8 @@ class BitunixVenue:
                 entry = state.order(order.parent)
                 filled_lots = order.size_lots if entry is None else entry.filled_lots
                 self._leg(order, self._bracket(order.parent, filled_lots=filled_lots))
+        for symbol in self._line.instruments:
+            self._net(symbol)
         for leg in [order for order in self._orders.values() if not isinstance(order, PlainOrder)]:
             leg.resume()
 

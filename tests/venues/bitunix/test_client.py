@@ -327,7 +327,7 @@ def test_calls_of_an_account_share_their_limit_and_cancels_pass_them() -> None:
     venue = Venue(answer)
 
     async def busy(client: BitunixClient) -> None:
-        reads = [asyncio.ensure_future(client.pending_orders()) for _ in range(30)]
+        reads = [asyncio.ensure_future(client.tpsl_pending()) for _ in range(30)]
         await after(0.5)
         orders = [asyncio.ensure_future(client.place(ORDER)) for _ in range(4)]
         await after(0.01)
@@ -343,6 +343,38 @@ def test_calls_of_an_account_share_their_limit_and_cancels_pass_them() -> None:
     orders = [at for at, path, *_ in venue.seen if path.endswith("place_order")]
     assert sum(at < 0.6 for at in orders) == 2  # two tokens that the reads had left
     assert next(at for at, path, *_ in venue.seen if path.endswith("cancel_all_orders")) < 0.6
+
+
+@pytest.mark.requirement("B13")
+def test_what_tells_of_trades_goes_before_other_reads() -> None:
+    """It finds the one token that reads which can wait have left, beside those of orders and cancels."""
+    venue = Venue(good({"orderList": [], "tradeList": [], "total": 0}))
+
+    async def busy(client: BitunixClient) -> None:
+        reads = [asyncio.ensure_future(client.tpsl_pending()) for _ in range(30)]
+        await after(0.5)
+        await client.trades("BTCUSDT")
+        await asyncio.gather(*reads)
+
+    run(busy, venue)
+    assert next(at for at, path, *_ in venue.seen if path.endswith("get_history_trades")) < 0.6
+
+
+def test_what_is_not_wanted_any_more_when_its_turn_comes_is_not_sent() -> None:
+    """An order that waited for its turn and was cancelled meanwhile."""
+    venue = Venue(good({"orderId": "1"}))
+    wanted = [True]
+
+    async def busy(client: BitunixClient) -> None:
+        orders = [asyncio.ensure_future(client.place(ORDER, is_wanted=lambda: wanted[0])) for _ in range(20)]
+        await after(0.5)
+        wanted.clear()
+        wanted.append(False)
+        results = await asyncio.gather(*orders, return_exceptions=True)
+        assert sum(isinstance(result, NotSent) for result in results) == 20 - len(venue.seen)
+
+    run(busy, venue, admission_s_max=10.0)
+    assert 0 < len(venue.seen) <= 10
 
 
 def test_an_order_that_finds_no_room_in_time_is_not_sent() -> None:
