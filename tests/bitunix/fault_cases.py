@@ -169,7 +169,7 @@ FILLS = (
     Case(fault=Fault.DUPLICATE_FILLS, target="user", for_s=8.0, must={**trades_on, **ends_well}),
     Case(fault=Fault.LATE_FILLS, target="user", for_s=8.0, options={"delay_s": 1.5}, must={**trades_on, **ends_well}),
     Case(fault=Fault.REORDERED_FILLS, target="user", for_s=8.0, must={**trades_on, **ends_well}),
-    Case(fault=Fault.CANCEL_FILL_RACE, for_s=9.0, must={**trades_on, **ends_well}),
+    Case(fault=Fault.CANCEL_FILL_RACE, at_s=1.0, for_s=60.0, must={**trades_on, **ends_well}),
     Case(fault=Fault.UNKNOWN_ORDER_UPDATES, target="user", for_s=8.0, must={**trades_on, **ends_well}),
     Case(fault=Fault.PARTIAL_FLATTEN, at_s=1.0, for_s=60.0, must=trades_on),
     Case(

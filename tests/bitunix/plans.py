@@ -94,7 +94,8 @@ ROWS: tuple[Row, ...] = (
     Row(fault=Fault.DUPLICATE_FILLS, targets=("user", "*")),
     Row(fault=Fault.LATE_FILLS, targets=("user", "*"), options=_delay(0.2, 6.0)),
     Row(fault=Fault.REORDERED_FILLS, targets=("user", "*")),
-    Row(fault=Fault.CANCEL_FILL_RACE, targets=("*",), for_s=(5, 30)),
+    # Orders are cancelled at the end above all.
+    Row(fault=Fault.CANCEL_FILL_RACE, targets=("*",), for_s=(40, 90)),
     Row(fault=Fault.UNKNOWN_ORDER_UPDATES, targets=("user", "*"), for_s=(10, 40)),
     Row(fault=Fault.PARTIAL_FLATTEN, targets=("*",), for_s=(40, 90)),
     Row(fault=Fault.TRADE_FAILED, targets=("*",), chances=(1.0,), for_s=(10, 20), is_grave=True),
