@@ -190,8 +190,8 @@ def reconciled(desk: Desk, _: LimitSettings, place: Place) -> str | None:
         return "books are not compared with the venue's yet"
     # Three comparisons in a row may be late or lost; a venue that answers none of them is not to be traded on.
     limit_s = COMPARISONS_MISSED_MAX * desk.rules.account.reconcile_every_s
-    age_ns = state.now_ns - state.agreed_ns
-    return f"books last agreed {age_ns // NS_PER_S} s ago, limit {limit_s}" if age_ns > limit_s * NS_PER_S else None
+    since_ns = state.now_ns - state.agreed_ns
+    return f"books last agreed {since_ns // NS_PER_S} s ago, limit {limit_s}" if since_ns > limit_s * NS_PER_S else None
 
 
 def doubts(desk: Desk, _: LimitSettings, place: Place) -> str | None:

@@ -65,6 +65,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 STEP, '== "live"\n    state.is_reconciled = not', '== "live"\n    state.is_reconciled = True or not'
             ),
             Change(LIMITS, 'return "the private stream is not connected"', "return None"),
+            Change(LIMITS, "COMPARISONS_MISSED_MAX = 3", "COMPARISONS_MISSED_MAX = 10**12"),
             Change(RECONCILING, "    state.is_reconciled = False\n    ask(desk)", "    ask(desk)"),
         ),
         check="admission_follows_agreement",
