@@ -153,10 +153,10 @@ ANSWERS = (
     Case(fault=Fault.TRUNCATED, target="rest", for_s=2.0, must=trades_on),
     Case(fault=Fault.EMPTY, target="place_order", for_s=5.0, must=doubts),
     Case(fault=Fault.VENUE_CODE, target="place_order", options={"code": 20003}, must={**rejects, **ends_well}),
-    Case(fault=Fault.ACCEPT_THEN_SILENCE, target="place_order", for_s=5.0, must=doubts),
+    Case(fault=Fault.ACCEPT_THEN_SILENCE, target="place_order", for_s=5.0, must=trades_on),
     Case(fault=Fault.ACCEPT_THEN_5XX, target="place_order", for_s=5.0, must=doubts),
     Case(fault=Fault.ACCEPT_LATE, target="place_order", for_s=5.0, options={"delay_s": 2.0}, must=doubts),
-    Case(fault=Fault.NOT_FOUND_THEN_EXISTS, target="place_order", for_s=5.0, options={"delay_s": 1.5}, must=doubts),
+    Case(fault=Fault.NOT_FOUND_THEN_EXISTS, target="place_order", for_s=5.0, options={"delay_s": 1.5}, must=trades_on),
     Case(fault=Fault.REJECT, target="place_order", must={**rejects, **ends_well}),
     Case(
         fault=Fault.POST_ONLY_REJECT,
@@ -171,7 +171,7 @@ FILLS = (
     Case(fault=Fault.REORDERED_FILLS, target="user", for_s=8.0, must={**trades_on, **ends_well}),
     Case(fault=Fault.CANCEL_FILL_RACE, at_s=1.0, for_s=60.0, must={**trades_on, **ends_well}),
     Case(fault=Fault.UNKNOWN_ORDER_UPDATES, target="user", for_s=8.0, must={**trades_on, **ends_well}),
-    Case(fault=Fault.PARTIAL_FLATTEN, at_s=1.0, for_s=60.0, must=trades_on),
+    Case(fault=Fault.PARTIAL_FLATTEN, at_s=1.0, for_s=60.0, p=0.5, must=trades_on),
     Case(
         fault=Fault.TRADE_FAILED,
         at_s=6.0,
