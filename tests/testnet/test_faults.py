@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,3 +112,14 @@ def test_a_server_knows_only_what_it_implements() -> None:
     model = FaultPlan(implemented=FAULTS_BY_KIND["model"], targets=(), monotonic_ns=Stopwatch())
     with pytest.raises(PlanRefused, match="knows model_slow, model_silent"):
         model.load(plan({"fault": "lost_fills"}))
+
+
+def test_every_fault_and_option_of_a_venue_is_on_its_page() -> None:
+    """docs/TESTNET.md says what each means."""
+    page = (Path(__file__).parents[2] / "docs" / "TESTNET.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    for kind, faults in FAULTS_BY_KIND.items():
+        for fault in faults if kind != "model" else ():
+            told = [row for row in rows if f"`{fault}`" in row.split("|")[1]]
+            assert len(told) == 1, fault
+            assert all(f"`{option}`" in told[0] for option in OPTIONS.get(fault, ())), fault
