@@ -15,6 +15,7 @@ from agora.domain.events import (
     OrderCancelled,
     OrderFilled,
     OrderRejected,
+    OrderUnknown,
     RunEnded,
     UserConnected,
     UserLost,
@@ -97,6 +98,7 @@ reconnects_user = {
     "the account's stream is connected anew": lambda seen: seen.count(UserConnected) >= 2,
 }
 trades_on = {"orders are filled": lambda seen: seen.count(OrderFilled) >= 1}
+doubts = {"an order falls into doubt": lambda seen: seen.count(OrderUnknown) >= 1}
 rejects = {"an order is rejected": lambda seen: seen.count(OrderRejected) >= 1}
 
 
@@ -146,10 +148,10 @@ MESSAGES = (
 )
 ANSWERS = (
     Case(fault=Fault.HTTP_429, target="rest", for_s=2.0, options={"retry_after_s": 1.0}, must=trades_on),
-    Case(fault=Fault.HTTP_5XX, target="rest", for_s=5.0, must=trades_on),
-    Case(fault=Fault.HTML, target="place_order", for_s=5.0, must=trades_on),
+    Case(fault=Fault.HTTP_5XX, target="rest", for_s=5.0, must={}),
+    Case(fault=Fault.HTML, target="place_order", for_s=5.0, must=doubts),
     Case(fault=Fault.TRUNCATED, target="rest", for_s=2.0, must=trades_on),
-    Case(fault=Fault.EMPTY, target="place_order", for_s=5.0, must=trades_on),
+    Case(fault=Fault.EMPTY, target="place_order", for_s=5.0, must=doubts),
     Case(fault=Fault.VENUE_CODE, target="place_order", options={"code": 20003}, must={**rejects, **ends_well}),
     Case(fault=Fault.ACCEPT_THEN_SILENCE, target="place_order", for_s=5.0, must=trades_on),
     Case(fault=Fault.ACCEPT_THEN_5XX, target="place_order", for_s=5.0, must=trades_on),
