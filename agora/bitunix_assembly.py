@@ -215,5 +215,6 @@ def live_venue(road: Road, wants: FeedWants, state: State) -> Venue:
         client=client,
         private=PrivateSocket(road.access.private_ws, road.network, credentials, seed),
         feed=BitunixFeed(wants, client=client, public=public, settings=settings, clock=road.clock),
+        data_age_s_max=road.config["risk"].data_age_s_max,
     )
     return BitunixVenue(lines, state, instruments=wants.instruments, settings=settings, clock=road.clock)

@@ -202,7 +202,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 "if self.is_over:\n                self._refuse",
             ),
             Change(ORDERS, "while not self._is_cancel_wanted and (left_ns", "while (left_ns"),
-            Change(ORDERS, "is_wanted=lambda: not self._is_cancel_wanted", "is_wanted=lambda: True"),
+            Change(ORDERS, "is_wanted=self._is_wanted", "is_wanted=lambda: True"),
         ),
         check="nothing_arrives_after_its_cancel",
         faults=(during("http_429", for_s=60, target="place_order", p=0.6, retry_after_s=1.0),),
@@ -250,7 +250,10 @@ MUTANTS: tuple[Mutant, ...] = (
     # Blindness.
     Mutant(
         name="old market data are traded on",
-        changes=(Change(LIMITS, "age_ns <= settings.data_age_s_max * NS_PER_S:", "age_ns >= 0:"),),
+        changes=(
+            Change(LIMITS, "age_ns <= settings.data_age_s_max * NS_PER_S:", "age_ns >= 0:"),
+            Change("venues/bitunix/line.py", "return age_ns <= self.data_age_s_max * NS_PER_S", "return True"),
+        ),
         check="none_sent_blind",
         faults=(
             during("ws_mute", at_s=8, for_s=20, target="market"),

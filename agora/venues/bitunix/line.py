@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from decimal import ROUND_CEILING, Decimal
 from typing import TypeVar
@@ -11,7 +12,7 @@ from typing import TypeVar
 from agora.domain.errors import Transient
 from agora.domain.events import ErrorSeen, Event, UserLost
 from agora.domain.instruments import Instrument
-from agora.domain.numbers import MONEY_SCALE, NS_PER_MS, Rounding
+from agora.domain.numbers import MONEY_SCALE, NS_PER_MS, NS_PER_S, Rounding
 from agora.engine.ports import Clock
 from agora.venues.bitunix.client import BitunixClient
 from agora.venues.bitunix.crew import Crew
@@ -47,6 +48,9 @@ class Line:
         self.crew = Crew()
         # The middle of each market, from which the slippage of a fill is measured.
         self.middles: dict[str, int] = {}
+        # When each market was last heard, and how old that may be when something leaves that raises risk.
+        self.market_ns: dict[str, int] = {}
+        self.data_age_s_max = math.inf
         self._refusals = 0
         self._urgent = 0
         self._calm = asyncio.Event()
@@ -80,6 +84,11 @@ class Line:
                 while self._urgent:
                     self._calm.clear()
                     await self._calm.wait()
+
+    def is_fresh(self, symbol: str) -> bool:
+        """Whether the market was heard lately enough for an order that raises risk."""
+        age_ns = self.now_ns - self.market_ns.get(symbol, 0)
+        return age_ns <= self.data_age_s_max * NS_PER_S
 
     @property
     def now_ns(self) -> int:

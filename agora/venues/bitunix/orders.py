@@ -165,7 +165,7 @@ class WireOrder:
         """One request. Where it surely did not arrive: why, and the seconds to wait; else the stage has changed."""
         self.sent_ns = self._line.now_ns
         try:
-            place = self._line.client.place(self._request(), is_wanted=lambda: not self._is_cancel_wanted)
+            place = self._line.client.place(self._request(), is_wanted=self._is_wanted)
             answer = await self._line.ask(place)
         except RateLimited as fault:
             return str(fault), fault.retry_after_s
@@ -185,6 +185,10 @@ class WireOrder:
                 self._bind(answer.order_id)
             self._accept()
         return "", 0.0
+
+    def _is_wanted(self) -> bool:
+        """Whether it may leave now: it may have waited for its turn since it was decided."""
+        return not self._is_cancel_wanted and (self.terms.reduce_only or self._line.is_fresh(self.terms.symbol))
 
     async def _catch_up(self, code: int) -> None:
         """Before the run hears of a refusal that its own books do not explain, it hears what it has missed."""

@@ -8,6 +8,7 @@ the other tasks go on cancelling and flattening.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -19,7 +20,9 @@ from agora.domain.events import (
     FeedLost,
     Funding,
     MarketCandle,
+    MarketDepth,
     MarketQuote,
+    MarketTrade,
     OrderFilled,
     OrderRejected,
     Reconcile,
@@ -71,11 +74,15 @@ class Feed(Protocol):
 
 
 class Lines(msgspec.Struct, frozen=True, kw_only=True):
-    """The three lines to the venue: requests, the account's socket, market data."""
+    """The three lines to the venue: requests, the account's socket, market data.
+
+    `data_age_s_max`: no order that raises risk leaves, however long ago it was decided, on older market data.
+    """
 
     client: BitunixClient
     private: PrivateSocket
     feed: Feed
+    data_age_s_max: float = math.inf
 
 
 class BitunixVenue:
@@ -99,6 +106,7 @@ class BitunixVenue:
         self._alarm_ns = 0
         self._fault: Exception | None = None
         self._line = Line(lines.client, clock, settings, instruments=instruments, tell=self._tell)
+        self._line.data_age_s_max = lines.data_age_s_max
         self._crew = self._line.crew
         self._crew.on_fault = self._on_fault
         self._trades = Trades(self._line)
@@ -213,6 +221,8 @@ class BitunixVenue:
                 event = await feed.next(self._clock.now_ns() + FEED_WAIT_NS)
                 if isinstance(event, MarketQuote):
                     self._line.middles[event.instrument] = (event.bid_ticks + event.ask_ticks) // 2
+                if isinstance(event, MarketQuote | MarketTrade | MarketDepth):
+                    self._line.market_ns[event.instrument] = event.ts_ns
                 if event is not None:
                     self._inbox.put(event)
                     self._bell.ring()
