@@ -14,7 +14,7 @@ from agora.engine.state import NEVER_NS, Phase, State
 
 # A venue answers a cancel within a second; ten of them are an outage, and the positions still have to go.
 CANCEL_WAIT_NS = 10 * NS_PER_S
-# Five attempts to flatten within this time; then the truth is that we are not flat.
+# Five attempts in a row that flatten nothing, within this time; then the truth is that we are not flat.
 FLATTEN_WAIT_NS = 60 * NS_PER_S
 FLATTEN_ATTEMPTS_MAX = 5
 CONFIRM_WAIT_NS = 10 * NS_PER_S
@@ -117,6 +117,11 @@ def flatten_positions(desk: Desk) -> None:
         if (trader, symbol) not in busy and attempts < FLATTEN_ATTEMPTS_MAX:
             state.flatten_attempts[_attempt_key(trader, symbol)] = attempts + 1
             orders.flatten_share(desk, trader, symbol, size_lots=lots)
+
+
+def note_progress(state: State, trader: str, symbol: str) -> None:
+    """A part of a share was flattened: only attempts that achieve nothing are numbered."""
+    state.flatten_attempts.pop(_attempt_key(trader, symbol), None)
 
 
 def _attempt_key(trader: str, symbol: str) -> str:

@@ -255,6 +255,10 @@ def on_fill(desk: Desk, event: OrderFilled) -> None:
     if not orders.on_fill(desk, event):
         return
     check_breakers(desk)
+    if event.purpose == Purpose.FLATTEN:
+        order = desk.state.order(event.client_id)
+        assert order is not None, "a fill is of an order"
+        ending.note_progress(desk.state, order.trader, event.instrument)
     if event.purpose == Purpose.FOREIGN:
         # Somebody else trades on this account: whatever we believe of it may be wrong in the next moment.
         detail = f"{event.instrument}: {event.side} of {event.fill_size_lots} lots by an outside hand"

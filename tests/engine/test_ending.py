@@ -153,6 +153,21 @@ def test_what_a_flattening_order_left_is_flattened_next() -> None:
     assert [order.size_lots for order in play.sent()] == [3]
 
 
+def test_attempts_that_flatten_a_part_are_not_numbered() -> None:
+    """A thin book that yields one lot at a time is taken lot by lot, more often than attempts in vain are made."""
+    play = Play()
+    play.hold(10)
+    play.tell(OperatorCommand, command="stop", reason="")
+    for left in range(10, 0, -1):
+        (order,) = play.sent()
+        assert order.size_lots == left
+        play.fill(order, 1)
+        if left > 1:
+            play.tell(OrderCancelled, client_id=order.client_id, reason="ioc_remainder")
+    assert play.state.holdings[SYMBOL].position.size_lots == 0
+    assert play.state.phase is Phase.CONFIRMING
+
+
 @pytest.mark.parametrize(
     "name, answer, residual",
     [
