@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from aiohttp import web
 
 from agora import assembly, launch
 from agora.config import load_config
-from agora.domain.events import Event, MarketCandle
+from agora.domain.events import Decision, Event, MarketCandle, MarketDepth, OrderCancelIntent, OrderIntent, OrderSent
 from agora.domain.intents import Cancel, Intent, Place, Proposal
+from agora.domain.numbers import NS_PER_S
 from agora.domain.orders import Side
 from agora.engine.desk import Desk
 from agora.engine.ports import View
@@ -34,15 +36,19 @@ from agora.session.credentials import Secret
 from agora.session.runner import POLL_NS, Runner
 from benchmarks.silent import OPEN_LIMITS, Silent
 
-LATENCY_S = 60
+LATENCY_S = 180
+# Market messages a second while latency is measured: several symbols at a busy hour.
+PULSE_PER_S = 200
 FLOOD_S = 20
 FLOOD_PER_S = 2_000
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
-NEVER_NS = 2**61
+# Middle in ticks, decimals of a price, decimals of a size.
+MIDDLES = {"BTCUSDT": (600_000, 1, 4), "ETHUSDT": (250_000, 2, 3)}
+SENT: web.AppKey[list[tuple[int, int, int]]] = web.AppKey("sent")
 
 
 class Pulse:
-    """An order far from the market at each bar, and the cancel of the one before."""
+    """An order far from the market at each bar, for one symbol after the other, and the cancel of the one before."""
 
     name = "pulse"
 
@@ -51,6 +57,8 @@ class Pulse:
         if not isinstance(event, MarketCandle) or event.is_history:
             return None
         symbol = event.instrument
+        if event.ts_ns // NS_PER_S % 2 != SYMBOLS.index(symbol):
+            return None
         lots = 10 * view.instrument(symbol).lots_min
         place = Place(instrument=symbol, side=Side.BUY, size_lots=lots, price_ticks=event.close_ticks * 99 // 100)
         cancels = [Cancel(client_id=order.client_id) for order in view.open_orders(symbol)]
@@ -73,7 +81,11 @@ def testnet(*flags: str) -> Iterator[dict[str, Any]]:
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=dict(os.environ))
     try:
         assert child.stdout is not None
-        yield json.loads(child.stdout.readline())
+        said = json.loads(child.stdout.readline())
+        # Its own price stands where that of the markets is.
+        for symbol, (middle, decimals, _) in MIDDLES.items():
+            _fetched(f"{said['control']}/price", {"symbol": symbol, "price": middle / 10**decimals, "freeze": True})
+        yield said
     finally:
         child.terminate()
         child.wait(timeout=10)
@@ -118,46 +130,76 @@ def _percentiles(values: list[float]) -> dict[str, float]:
 
 
 def latency_figures(scratch: Path) -> dict[str, Any]:
-    """From the record of the event that decided to the order's bytes at the venue; disk sync included."""
-    with testnet() as said:
+    """From the bytes of the price that decided to the bytes of its order at the venue; both syncs of the disk included.
+
+    Both times are those of the venue's side: decoding, the queues, the step, the record and the request lie between.
+    """
+    with markets() as host, testnet() as said:
         folder = scratch / "latency"
         folder.mkdir()
-        asyncio.run(run_live(folder, access_of(said), seconds=LATENCY_S))
-        # An address that a process of our own has announced.
-        with urllib.request.urlopen(f"{said['control']}/ledger", timeout=10) as answer:  # noqa: S310
-            ledger = json.load(answer)
-    received = {note["client_id"]: note for note in ledger["orders"] if note["call"] == "place_order"}
-    decided_ns: dict[str, int] = {}
-    event_ns = 0
+        access = access_of(said, public_ws=f"ws://{host}/pulse/")
+        asyncio.run(run_live(folder, access, seconds=LATENCY_S))
+        sent, ledger = _fetched(f"http://{host}/sent"), _fetched(f"{said['control']}/ledger")
+    sent_ns = {(SYMBOLS[which], middle - 1, ts_ns // 10**9): ts_ns for which, middle, ts_ns in sent}
+    received_ns = {note["client_id"]: note["ts_ns"] for note in ledger["orders"] if note["call"] == "place_order"}
+    parts: dict[str, list[float]] = {"price_to_intent": [], "intent_to_durable": [], "durable_to_venue": [], "all": []}
+    event: Event | None = None
+    begun: dict[str, tuple[int, int]] = {}
     for record in read_records(Disk(folder)):
-        kind = type(record.event).__name__
-        if kind == "OrderIntent":
-            decided_ns[record.event.client_id] = event_ns  # type: ignore[union-attr]
-        elif kind not in ("Decision", "OrderCancelIntent", "OrderSent"):
-            event_ns = record.wall_ns
-    times_ms = [(note["ts_ns"] - decided_ns[name]) / 1e6 for name, note in received.items() if name in decided_ns]
-    return {"event_to_order_at_the_venue_ms": _percentiles(times_ms)}
+        if isinstance(record.event, OrderIntent) and isinstance(event, MarketDepth):
+            key = (event.instrument, event.levels[0][1], event.ts_ns // 10**9)
+            if key in sent_ns and record.event.client_id in received_ns:
+                begun[record.event.client_id] = (sent_ns[key], record.wall_ns)
+        elif isinstance(record.event, OrderSent) and record.event.client_id in begun:
+            client_id = record.event.client_id
+            times = (*begun[client_id], record.wall_ns, received_ns[client_id])
+            for name, (early, late) in zip(parts, (*pairwise(times), (times[0], times[-1])), strict=True):
+                parts[name].append((late - early) / 1e6)
+        elif not isinstance(record.event, Decision | OrderIntent | OrderCancelIntent):
+            event = record.event
+    return {f"order_{name}_ms": _percentiles(values) for name, values in parts.items()}
 
 
-async def _flood(request: web.Request) -> web.StreamResponse:
-    """A market that changes so many times a second, for every symbol in turn."""
+def _fetched(url: str, wish: dict[str, Any] | None = None) -> Any:
+    # An address that a process of our own has announced.
+    body = None if wish is None else json.dumps(wish).encode()
+    with urllib.request.urlopen(url, data=body, timeout=10) as answer:  # noqa: S310
+        return json.load(answer)
+
+
+async def _market(request: web.Request, dues: Iterator[tuple[float, int]]) -> web.StreamResponse:
+    """Whole windows of the book on a socket: each (seconds since the epoch, symbol number) when it is due."""
     socket = web.WebSocketResponse()
     await socket.prepare(request)
     await socket.send_str('{"op":"connect","data":{"result":true}}')
     await socket.receive()
-    middles = {"BTCUSDT": (600_000, 1, 4), "ETHUSDT": (250_000, 2, 3)}
-    start_s, sent = time.perf_counter(), 0
-    while time.perf_counter() - start_s < FLOOD_S + 30:
-        due = int((time.perf_counter() - start_s) * FLOOD_PER_S)
-        while sent < due:
-            symbol = SYMBOLS[sent % 2]
-            middle, decimals, lot_decimals = middles[symbol]
-            if socket.closed or request.transport is None or request.transport.is_closing():
-                return socket
-            await socket.send_str(_frame(symbol, middle + sent // 2 % 100, decimals, lot_decimals, sent))
-            sent += 1
-        await asyncio.sleep(0.001)
+    for number, (due_s, which) in enumerate(dues):
+        if (left_s := due_s - time.time()) > 0:
+            await asyncio.sleep(left_s)
+        if socket.closed or request.transport is None or request.transport.is_closing():
+            break
+        middle, decimals, lot_decimals = MIDDLES[SYMBOLS[which]]
+        middle += number % 1_000
+        frame = _frame(SYMBOLS[which], middle, decimals, lot_decimals, number)
+        request.app[SENT].append((which, middle, time.time_ns()))
+        await socket.send_str(frame)
     return socket
+
+
+def _flood() -> Iterator[tuple[float, int]]:
+    """So many a second, for every symbol in turn."""
+    start_s = time.time()
+    for number in range((FLOOD_S + 30) * FLOOD_PER_S):
+        yield start_s + number / FLOOD_PER_S, number % 2
+
+
+def _pulse() -> Iterator[tuple[float, int]]:
+    """A busy market, one frame of it exactly where a second begins: most often that frame closes the bar."""
+    second = int(time.time()) + 1
+    while True:
+        yield from ((second + step / PULSE_PER_S, second % 2) for step in range(PULSE_PER_S // 2))
+        second += 1
+        yield from ((second - 0.5 + step / PULSE_PER_S, step % 2) for step in range(PULSE_PER_S // 2))
 
 
 def _frame(symbol: str, middle: int, decimals: int, lot_decimals: int, number: int) -> str:
@@ -173,38 +215,51 @@ def _frame(symbol: str, middle: int, decimals: int, lot_decimals: int, number: i
     return msgspec.json.encode(frame).decode()
 
 
-def serve_flood() -> None:
-    """The flooding process: says its address, then serves until it is ended."""
+def serve_markets() -> None:
+    """The process that sends prices: says its address, then serves until it is ended."""
 
     async def main() -> None:
         app = web.Application()
-        app.router.add_get("/public/", _flood)
+        app[SENT] = []
+        app.router.add_get("/flood/", lambda request: _market(request, _flood()))
+        app.router.add_get("/pulse/", lambda request: _market(request, _pulse()))
+        app.router.add_get("/sent", lambda request: _json(request.app[SENT]))
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        sys.stdout.write(f"ws://127.0.0.1:{runner.addresses[0][1]}/public/\n")
+        sys.stdout.write(f"127.0.0.1:{runner.addresses[0][1]}\n")
         sys.stdout.flush()
         await asyncio.Event().wait()
 
     asyncio.run(main())
 
 
+async def _json(rows: object) -> web.Response:
+    return web.json_response(rows)
+
+
+@contextmanager
+def markets() -> Iterator[str]:
+    """The process that sends prices; its host and port."""
+    command = [sys.executable, "-c", "from benchmarks.live import serve_markets; serve_markets()"]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None
+        yield child.stdout.readline().decode().strip()
+    finally:
+        child.terminate()
+        child.wait(timeout=10)
+
+
 def flood_figures(scratch: Path) -> dict[str, Any]:
     """CPU of a live run under a flood of whole windows of the book, and what waited or was dropped."""
-    command = [sys.executable, "-c", "from benchmarks.live import serve_flood; serve_flood()"]
-    flood = subprocess.Popen(command, stdout=subprocess.PIPE)
-    try:
-        assert flood.stdout is not None
-        public_ws = flood.stdout.readline().decode().strip()
-        with testnet() as said:
-            cpu_s, took_s = time.process_time(), time.perf_counter()
-            folder = scratch / "flood"
-            folder.mkdir()
-            runner = asyncio.run(run_live(folder, access_of(said, public_ws=public_ws), seconds=FLOOD_S))
-            cpu_s, took_s = time.process_time() - cpu_s, time.perf_counter() - took_s
-    finally:
-        flood.terminate()
-        flood.wait(timeout=10)
+    with markets() as host, testnet() as said:
+        cpu_s, took_s = time.process_time(), time.perf_counter()
+        folder = scratch / "flood"
+        folder.mkdir()
+        access = access_of(said, public_ws=f"ws://{host}/flood/")
+        runner = asyncio.run(run_live(folder, access, seconds=FLOOD_S))
+        cpu_s, took_s = time.process_time() - cpu_s, time.perf_counter() - took_s
     counters = runner.desk.state.counters
     return {
         "flood_messages_per_s": FLOOD_PER_S,

@@ -171,6 +171,8 @@ class Store:
         for offset in range(0, size_bytes, _PIECE_BYTES):
             piece = self._disk.read(name, size_max=_PIECE_BYTES, offset=offset)
             write_fully(self._disk, draft, content=packer.compress(piece))
+            # Piece by piece: a sync of all of it at the end would keep an order waiting for a tenth of a second.
+            self._disk.sync(draft)
             yield
         write_fully(self._disk, draft, content=packer.flush())
         self._disk.sync(draft)

@@ -223,6 +223,8 @@ class Runner:
         for effect in turn:
             if isinstance(effect, Change) or not self.is_taking_up:
                 await self._let_leave(effect, is_durable=is_durable)
+        # What was handed over goes out before the next event is looked at.
+        await asyncio.sleep(0)
 
     async def make_durable(self) -> bool:
         """Make everything durable; False when the disk is dead, which ends the run."""
