@@ -36,7 +36,9 @@ test: $(DEV) ## format, lint, types, tests: what the pipeline runs
 	@$(call step,format,$(BIN)/ruff format --check .)
 	@$(call step,lint,$(BIN)/ruff check .)
 	@$(call step,types,$(BIN)/mypy)
-	@$(call step,tests,$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS))
+	@rm -rf var/gate
+	@$(call step,tests,AGORA_TEST_FIGURES=$(CURDIR)/var/gate $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS))
+	@$(if $(ARGS),,$(call step,figures,$(BIN)/python tools/reliability.py take gate var/gate))
 
 bench: $(RUNTIME) ## measure the figures that the documents quote
 	$(BIN)/python -m benchmarks $(ARGS)

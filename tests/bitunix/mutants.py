@@ -172,12 +172,12 @@ MUTANTS: tuple[Mutant, ...] = (
         changes=(
             Change(
                 "engine/orders.py",
-                "    order.is_cancel_requested = True\n",
-                "    order.is_cancel_requested = True\n    _move(desk, order, OrderStatus.CANCELLED)\n",
+                "        order.is_cancel_requested = True\n",
+                "        order.is_cancel_requested = True\n        _move(desk, order, OrderStatus.CANCELLED)\n",
             ),
         ),
         check="limits_hold_at_the_venue",
-        faults=(during("slow", target="cancel_orders", delay_s=2.5),),
+        faults=(during("refuse", target="cancel_orders"),),
         pairs=TIGHT,
     ),
     Mutant(
