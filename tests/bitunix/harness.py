@@ -81,10 +81,14 @@ class Story:
     faults: list[dict[str, Any]] = field(default_factory=list)
     requests: list[RequestSeen] = field(default_factory=list)
     ended_ns: int = 0
+    _read: tuple[object, list[Record]] | None = field(default=None, repr=False)
 
     def records(self) -> list[Record]:
-        """The journal as it is now."""
-        return list(read_records(self.disk))  # type: ignore[arg-type]
+        """The journal as it is now. Every check asks for it: read once for each state of the disk."""
+        state = (self.lives, self.crashes, *((name, self.disk.size(name)) for name in self.disk.names()))
+        if self._read is None or self._read[0] != state:
+            self._read = (state, list(read_records(self.disk)))  # type: ignore[arg-type]
+        return self._read[1]
 
     def ended(self) -> RunEnded | None:
         """The last decision."""
