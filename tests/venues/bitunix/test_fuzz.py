@@ -22,6 +22,7 @@ from agora.venues.bitunix.settings import BitunixSettings
 from agora.venues.bitunix.wire_frames import decode_frame
 from agora.venues.bitunix.wire_rows import rows_of
 from agora.venues.bitunix.wire_values import PRICE_MAX, SIZE_MAX, Malformed
+from tests.bitunix.figures import leave
 
 INPUTS = 20_000
 NOW_NS = 1_790_126_515_700 * 10**6
@@ -172,6 +173,7 @@ def _try_rows(data: Any, read: Any, key: str) -> bool:
 def test_no_input_crashes_a_parser_or_passes_as_a_number(seed: int) -> None:
     """Twice ten thousand frames and answers, spoiled from good ones; the seed names the stream."""
     accepted = fuzz(INPUTS // 2, seed=seed)
+    leave(f"fuzz-{seed}", {"fuzz_inputs": INPUTS // 2})
     assert INPUTS // 20 < accepted < INPUTS  # some are harmless, most are not
 
 
