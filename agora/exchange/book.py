@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from agora.domain.orders import Side
@@ -12,6 +14,15 @@ from agora.kernels import matching_layout as layout
 from agora.kernels.compiled import Words
 
 LEVELS_SHOWN_MAX = 1_000  # a page of depth; more is a copy of the book
+
+
+class Head(NamedTuple):
+    """The resting order that would trade next."""
+
+    owner: int
+    order_id: int
+    price_ticks: int
+    size_lots: int
 
 
 class Book:
@@ -37,6 +48,17 @@ class Book:
     def touch(self) -> Touch:
         """Best bid and ask with their sizes."""
         return Touch(*self.words[layout.BID_PRICE : layout.ASK_SIZE + 1].tolist())
+
+    def head(self, side: Side) -> Head | None:
+        """The first order of the best level of a side."""
+        words = self.words
+        ladder = layout.BIDS if side is Side.BUY else layout.ASKS
+        count, keys, span = words[ladder : ladder + 3].tolist()
+        if count <= 1:  # only the sentinel
+            return None
+        at = int(words[words[keys + span + count - 1] + layout.HEAD])
+        record = words[at : at + layout.ORDER_WORDS].tolist()
+        return Head(record[layout.OWNER], record[layout.ORDER_ID], record[layout.PRICE], record[layout.REMAINING])
 
     def depth(self, *, levels: int) -> Depth:
         """The best levels of both sides, `LEVELS_SHOWN_MAX` each at most."""

@@ -141,7 +141,7 @@ class Crossing:
             return
         wanted = incoming.open_lots
         while incoming.open_lots > 0:
-            head = market.head(Side(-incoming.side))
+            head = market.book.head(Side(-incoming.side))
             price = incoming.price_ticks
             if head is None or (price and (head.price_ticks - price) * incoming.side > 0):
                 break

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
 
-from agora.domain.orders import Side
 from agora.exchange.book import Book
 from agora.exchange.perp_accounts import PerpAccount
 from agora.exchange.perp_bars import Bars
 from agora.exchange.perp_records import Change, FundingSettled, TradingMode
 from agora.exchange.perp_rules import PerpListing, PerpRules
 from agora.kernels import matching
-from agora.kernels import matching_layout as layout
 from agora.kernels.compiled import Rows
 
 _FUNDINGS_KEPT = 1_000  # most of a year of 8 h intervals; the venue shows 200 at once
 INSURANCE = 0  # the account that takes over what liquidation leaves
-
-
-class Head(NamedTuple):
-    """The resting order that would trade next."""
-
-    owner: int
-    order_id: int
-    price_ticks: int
-    size_lots: int
 
 
 class Market:
@@ -59,17 +47,6 @@ class Market:
         self.fundings: deque[FundingSettled] = deque(maxlen=_FUNDINGS_KEPT)
         self.reducers: dict[int, int] = {}  # account to the number of its resting reduce-only orders
         self.tpsl: dict[int, int] = {}  # live row to its account
-
-    def head(self, side: Side) -> Head | None:
-        """The first order of the best level of a side."""
-        words = self.book.words
-        ladder = layout.BIDS if side is Side.BUY else layout.ASKS
-        count, keys, span = words[ladder : ladder + 3].tolist()
-        if count <= 1:  # only the sentinel
-            return None
-        at = int(words[words[keys + span + count - 1] + layout.HEAD])
-        record = words[at : at + layout.ORDER_WORDS].tolist()
-        return Head(record[layout.OWNER], record[layout.ORDER_ID], record[layout.PRICE], record[layout.REMAINING])
 
 
 class PerpState:
