@@ -45,6 +45,11 @@ class Book:
         """Orders that rest or wait."""
         return int(self.words[layout.ORDER_COUNT])
 
+    @property
+    def earliest_expiry_ns(self) -> int:
+        """No order expires before; far away when none does."""
+        return int(self.words[layout.EARLIEST_EXPIRY])
+
     def touch(self) -> Touch:
         """Best bid and ask with their sizes."""
         return Touch(*self.words[layout.BID_PRICE : layout.ASK_SIZE + 1].tolist())
