@@ -24,9 +24,11 @@ class FairValueSettings(msgspec.Struct, frozen=True, kw_only=True):
     move_half_life_s: Annotated[float, Meta(ge=0.5, le=300.0, description="half-life of the mean of a move, s")] = 5.0
     # The implied-volatility index of bitcoin stood at 0.47 in the recording of December 2025.
     volatility_prior: Annotated[float, Meta(ge=0.01, le=5.0, description="volatility before the first print")] = 0.45
-    # A feed that repeats itself is no market that stands still: without a floor it would make us certain.
+    # A feed that repeats itself is no market that stands still, and would make us certain. On the recorded late
+    # windows a floor of 0.10 scores better than 0.05 (Brier 0.0932 against 0.0951), 0.20 a little better still.
     volatility_min: Annotated[float, Meta(ge=0.001, le=5.0, description="least volatility believed")] = 0.10
-    # Twenty deviations of a second are 16 bps at 45 %: rarer than faulty prints, and a true one waits for one more.
+    # Twenty deviations of a second are 16 bps at 45 %: 5 of the 78,515 prints of the recorded day of the oracle
+    # (65 at ten). A true jump is believed one print later.
     jump_sd: Annotated[float, Meta(ge=3.0, le=1_000.0, description="print held back until confirmed, deviations")] = (
         20.0
     )
@@ -57,7 +59,8 @@ class QuoteSettings(msgspec.Struct, frozen=True, kw_only=True):
     cutoff_half_s: Annotated[float, Meta(gt=0.0, le=3_600.0, description="seconds left that take half of it")] = 120.0
     move_max: Annotated[float, Meta(ge=0.0, le=0.2, description="most that a fast move takes")] = 0.015
     move_half_sd: Annotated[float, Meta(gt=0.0, le=100.0, description="move that takes half of it, deviations")] = 4.0
-    # Regimes by volatility over `volatility_half`: below 0.6 little happens, at twice or in a move everything does.
+    # By volatility over `volatility_half`. The recorded day of the oracle (median volatility 0.15) was calm for 86 % of
+    # its prints and fast for 0.5 %.
     calm_below: Annotated[float, Meta(ge=0.0, le=10.0, description="volatility ratio up to which it is calm")] = 0.6
     fast_above: Annotated[float, Meta(ge=0.0, le=100.0, description="volatility ratio from which it is fast")] = 2.0
     fast_move_sd: Annotated[float, Meta(gt=0.0, le=100.0, description="move from which it is fast, deviations")] = 4.0

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from agora.kernels import fair_value
 from agora.research.recorded_windows import Market, Tick, read_markets, read_ticks
 from agora.research.settlement_check import check_settlement
-
-pytestmark = pytest.mark.requirement("P3.3")
 
 TICKS = [Tick(300_000, 1_000), Tick(600_000, 1_001), Tick(900_000, 999)]
 
