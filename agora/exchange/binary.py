@@ -76,15 +76,20 @@ class BinaryExchange:
 
     # Accounts.
 
-    def open_account(self, name: str, collateral_units: int, *, is_house: bool = False) -> int:
+    def open_account(
+        self, name: str, collateral_units: int, *, is_house: bool = False, is_prompt: bool = False
+    ) -> int:
         """Open an account with collateral; return its number. House accounts (the market's others) have no history
-        and their orders are not told. Raises `ValueError` when all accounts are taken.
+        and their orders are not told; prompt ones trade without the taker delay. Raises `ValueError` when all accounts
+        are taken.
         """
         state = self._state
         number = len(state.accounts)
         if number >= self.rules.account_capacity:
             raise ValueError(f"all {self.rules.account_capacity} accounts of this exchange are taken")
-        state.accounts.append(BinaryAccount(number, name, is_house=is_house, history_max=self.rules.history_max))
+        history_max = self.rules.history_max
+        account = BinaryAccount(number, name, is_house=is_house, is_prompt=is_prompt, history_max=history_max)
+        state.accounts.append(account)
         self.deposit(number, collateral_units)
         return number
 

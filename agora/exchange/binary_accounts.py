@@ -35,14 +35,17 @@ class LiveOrder(msgspec.Struct, kw_only=True):
 
 
 class BinaryAccount:
-    """One account. House accounts (market makers) keep no history, so that their flow is cheap."""
+    """One account. House accounts (market makers) keep no history, so that their flow is cheap; prompt ones are not
+    held back by the taker delay.
+    """
 
-    __slots__ = ("allowances", "is_house", "name", "number", "open", "trade_ids")
+    __slots__ = ("allowances", "is_house", "is_prompt", "name", "number", "open", "trade_ids")
 
-    def __init__(self, number: int, name: str, *, is_house: bool, history_max: int) -> None:
+    def __init__(self, number: int, name: str, *, is_house: bool, is_prompt: bool, history_max: int) -> None:
         self.number = number
         self.name = name
         self.is_house = is_house
+        self.is_prompt = is_prompt
         self.allowances: dict[str, int] = {}
         self.open: dict[str, LiveOrder] = {}
         self.trade_ids: deque[int] = deque(maxlen=history_max)

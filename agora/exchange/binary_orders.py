@@ -85,10 +85,14 @@ class BinaryOrders:
         if crosses and record.side is Side.BUY and request.maker_amount < state.rules.marketable_buy_min_units:
             return BinaryReason.MARKETABLE_TOO_SMALL
         is_killed = record.order_type is BinaryType.FOK and not self._crossing.is_fillable(market, live)
-        if is_killed and not state.rules.taker_delay_ns:
+        if is_killed and not self._delay_ns(live):
             return BinaryReason.FOK_NOT_FILLED
         is_full = market.book.order_count >= state.rules.order_capacity
         return BinaryReason.BOOK_FULL if is_full else BinaryReason.NONE
+
+    def _delay_ns(self, live: LiveOrder) -> int:
+        """How long an order that would trade is held."""
+        return 0 if self._state.accounts[live.account].is_prompt else self._state.rules.taker_delay_ns
 
     def _available(self, account: BinaryAccount, asset: str) -> int:
         """What an account may still put behind orders: what is free, within what it allowed the exchange to take."""
@@ -139,7 +143,7 @@ class BinaryOrders:
     def _take(self, market: BinaryMarket, live: LiveOrder) -> BinaryOrder:
         """Note a checked order, and hold it back or let it meet the book."""
         self._open.hold(live, self._crossing.need_units(market, live))
-        delay_ns = self._state.rules.taker_delay_ns
+        delay_ns = self._delay_ns(live)
         live.is_delayed = bool(delay_ns) and market.crosses(live.book_side, book_points(live.record))
         if live.is_delayed:
             live.record = _with_status(live.record, BinaryStatus.DELAYED)

@@ -334,6 +334,14 @@ def test_cancels_count_while_an_order_is_held() -> None:
     assert exchange.open_orders(taker) == []
 
 
+def test_prompt_accounts_are_not_held_back() -> None:
+    """They trade at once, or are told at once that they cannot."""
+    exchange, _, _ = delayed()
+    prompt = exchange.open_account("prompt", 100 * UNIT, is_house=True, is_prompt=True)
+    assert order(exchange, prompt, "BUY Up 20 @ 0.60", FOK).reason is R.FOK_NOT_FILLED
+    assert order(exchange, prompt, "BUY Up 5 @ 0.60", FOK).status is S.MATCHED
+
+
 def test_the_close_ends_orders_that_are_held() -> None:
     """They never meet the book of a market that is closed."""
     exchange, _, taker = delayed()
