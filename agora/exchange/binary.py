@@ -76,9 +76,7 @@ class BinaryExchange:
 
     # Accounts.
 
-    def open_account(
-        self, name: str, collateral_units: int, *, is_house: bool = False, is_prompt: bool = False
-    ) -> int:
+    def open_account(self, name: str, collateral_units: int, *, is_house: bool = False, is_prompt: bool = False) -> int:
         """Open an account with collateral; return its number. House accounts (the market's others) have no history
         and their orders are not told; prompt ones trade without the taker delay. Raises `ValueError` when all accounts
         are taken.

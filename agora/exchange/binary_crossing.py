@@ -20,7 +20,7 @@ from agora.exchange.binary_prices import (
     FEE_STEP_UNITS,
     POINTS,
     complement,
-    dearest_points,
+    fee_most_units,
     fee_units,
     shares_for,
     value_down,
@@ -111,8 +111,9 @@ class BinaryCrossing:
         shares = record.open_units if live.budget_units is None else shares_for(live.budget_units, best)
         available = min(shares, sum(size for _, size, _ in reached))
         orders = sum(count for _, _, count in reached)
-        dearest = dearest_points(best, own_points(record, reached[-1][0]))
-        return fee_units(self._state.rules.fee, dearest, available) + orders * (FEE_STEP_UNITS + 1)
+        low, high = sorted((best, own_points(record, reached[-1][0])))
+        fee = fee_most_units(self._state.rules.fee, low, high, size_units=available)
+        return fee + orders * (FEE_STEP_UNITS + 1)
 
     def is_fillable(self, market: BinaryMarket, live: LiveOrder) -> bool:
         """Whether a fill-or-kill order would be filled now."""

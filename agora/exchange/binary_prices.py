@@ -6,7 +6,9 @@ millionths (`UNIT`). Every rounding says for whom it is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -23,12 +25,20 @@ SIZE_STEP_UNITS = 10_000
 PRICE_DECIMALS: Mapping[int, int] = MappingProxyType({1_000: 1, 100: 2, 50: 3, 25: 4, 10: 3, 1: 4})
 
 
+class FeeBasis(StrEnum):
+    """What the rate of a fee is a share of: of each share (today), or of the money paid (early 2026)."""
+
+    PER_SHARE = "per_share"
+    OF_NOTIONAL = "of_notional"
+
+
 class Fee(NamedTuple):
-    """A taker fee: shares * rate * (price * (1 - price)) ** exponent, rounded to five decimals."""
+    """A taker fee: shares (or their value) * rate * (price * (1 - price)) ** exponent, rounded to five decimals."""
 
     rate_ppm: int
     exponent: int
     rounding: Rounding
+    basis: FeeBasis = FeeBasis.PER_SHARE
 
 
 def complement(points: int) -> int:
@@ -56,6 +66,8 @@ def fee_units(fee: Fee, points: int, size_units: int) -> int:
     odds = points * complement(points)
     numerator = size_units * fee.rate_ppm * int(odds**fee.exponent)
     denominator = PPM * int((POINTS * POINTS) ** fee.exponent) * FEE_STEP_UNITS
+    if fee.basis is FeeBasis.OF_NOTIONAL:
+        numerator, denominator = numerator * points, denominator * POINTS
     steps, rest = divmod(numerator, denominator)
     if steps == 0:
         return 0
@@ -68,9 +80,12 @@ def fee_units(fee: Fee, points: int, size_units: int) -> int:
     return (steps + rounds_up[fee.rounding]) * FEE_STEP_UNITS
 
 
-def dearest_points(low: int, high: int) -> int:
-    """The price between two, both included, at which a share's fee is largest: the one nearest to a half."""
-    return min(max(POINTS // 2, low), high)
+def fee_most_units(fee: Fee, low: int, high: int, *, size_units: int) -> int:
+    """The largest fee of so many shares at any price between two, both included."""
+    extra = fee.basis is FeeBasis.OF_NOTIONAL
+    peak = POINTS * (fee.exponent + extra) / (2 * fee.exponent + extra)
+    candidates = {min(max(points, low), high) for points in (math.floor(peak), math.ceil(peak))}
+    return max(fee_units(fee, points, size_units) for points in candidates)
 
 
 class Legs(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 
 from agora.domain.numbers import NS_PER_MS, NS_PER_S, PPM, Rounding
-from agora.exchange.binary_prices import PRICE_DECIMALS, UNIT, Fee
+from agora.exchange.binary_prices import PRICE_DECIMALS, UNIT, Fee, FeeBasis
 from agora.exchange.requests import SelfTrade
 
 # A trade a second for a day is 86,400: nothing of a day's testing is forgotten.
@@ -66,6 +66,7 @@ class BinaryRules(msgspec.Struct, frozen=True, kw_only=True):
     fee_rate_ppm: Annotated[int, msgspec.Meta(ge=0, le=PPM // 2)] = 70_000
     fee_exponent: Annotated[int, msgspec.Meta(ge=1, le=4)] = 1
     fee_rounding: Rounding = Rounding.NEAREST
+    fee_basis: FeeBasis = FeeBasis.PER_SHARE
     taker_delay_ns: Annotated[int, msgspec.Meta(ge=0)] = 150 * NS_PER_MS
     marketable_buy_min_units: int = UNIT
     minimum_binds_immediate: bool = False
@@ -99,4 +100,4 @@ class BinaryRules(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def fee(self) -> Fee:
         """The fee of takers."""
-        return Fee(self.fee_rate_ppm, self.fee_exponent, self.fee_rounding)
+        return Fee(self.fee_rate_ppm, self.fee_exponent, self.fee_rounding, self.fee_basis)

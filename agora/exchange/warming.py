@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
+from agora.domain.dice import Dice
 from agora.domain.instruments import Instrument
 from agora.domain.orders import Side, TimeInForce
+from agora.exchange.binary import BinaryExchange
+from agora.exchange.binary_prices import UNIT
+from agora.exchange.binary_records import BinaryRequest, BinaryType
+from agora.exchange.binary_rules import BinaryRules, BinaryWindow
 from agora.exchange.market_engine import MarketEngine
 from agora.exchange.perp import PerpExchange
 from agora.exchange.perp_records import Effect, PerpRequest, PerpType
@@ -64,3 +69,23 @@ def warm_up_perpetuals() -> None:
     exchange.depth("WARM", 1)
     exchange.book("WARM").touch()
     exchange.book("WARM").orders_of(house)
+
+
+def warm_up_binaries() -> None:
+    """Call every kernel function that an exchange of binary markets calls, once."""
+    rules = BinaryRules(order_capacity=16, account_capacity=2, taker_delay_ns=0, expiration_ahead_ns=0)
+    exchange = BinaryExchange(rules, Dice(0))
+    up, down = "up", "down"
+    exchange.create_window(BinaryWindow(condition_id="warm", up_token=up, down_token=down, start_ns=0, end_ns=10**12))
+    maker, taker = exchange.open_account("maker", 10**9), exchange.open_account("taker", 10**9)
+    bid = BinaryRequest(
+        order_id="1", token_id=up, side=Side.BUY, maker_amount=5 * UNIT, taker_amount=10 * UNIT, expiration_s=61
+    )
+    exchange.submit(maker, msgspec.structs.replace(bid, order_type=BinaryType.GTD))
+    taking = msgspec.structs.replace(bid, token_id=down, expiration_s=0, order_type=BinaryType.FOK, order_id="2")
+    exchange.submit(taker, msgspec.structs.replace(taking, maker_amount=UNIT, taker_amount=2 * UNIT))
+    exchange.submit(taker, msgspec.structs.replace(bid, order_id="3", expiration_s=0))
+    exchange.cancel(taker, "3")
+    exchange.book(up)
+    exchange.step(10**10)
+    assert not exchange.open_orders(maker), "the bid did not expire: a kernel stays uncompiled"

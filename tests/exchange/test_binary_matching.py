@@ -10,7 +10,7 @@ import pytest
 
 from agora.domain.numbers import Rounding
 from agora.domain.orders import Side
-from agora.exchange.binary_prices import UNIT, Fee, fee_units
+from agora.exchange.binary_prices import UNIT, Fee, FeeBasis, fee_most_units, fee_units
 from agora.exchange.binary_records import (
     BinaryStatus,
     BinaryType,
@@ -242,6 +242,15 @@ def test_fees_have_five_decimals_and_smaller_ones_are_nothing(
 ) -> None:
     """The rounding is a choice; less than 0.00001 is no fee."""
     assert fee_units(Fee(70_000, exponent, rounding), 5_000, size) == expected
+
+
+@pytest.mark.parametrize("price, expected", [(0.50, 7_810), (0.48, 7_480), (0.4433, 6_750), (0.90, 1_820)])
+def test_a_fee_may_be_a_share_of_the_money_instead(price: float, expected: int) -> None:
+    """The schedule of early 2026: 0.25 * (p * (1 - p)) ** 2 of what is paid; here for one share."""
+    fee = Fee(250_000, 2, Rounding.NEAREST, FeeBasis.OF_NOTIONAL)
+    assert fee_units(fee, round(price * 10_000), UNIT) == expected
+    most = max(fee_units(fee, points, 1_000 * UNIT) for points in range(4_000, 8_001))
+    assert fee_most_units(fee, 4_000, 8_000, size_units=1_000 * UNIT) == most
 
 
 def test_takers_pay_fees_on_top_and_makers_none() -> None:

@@ -19,6 +19,7 @@ from agora.exchange.binary_records import (
     MarketState,
     MarketView,
     MatchKind,
+    Outcome,
     TradeChanged,
 )
 from agora.exchange.binary_rules import BinaryRules
@@ -172,6 +173,21 @@ def test_a_fault_plan_can_have_an_order_filled_at_once(side: Side, points: int) 
     venue.exchange.check()
     venue.run(5)
     assert venue.exchange.book(market.up_token).bids
+
+
+def test_quotes_that_still_fit_keep_their_place_in_the_queue() -> None:
+    """As long as makers believe the same, nothing is cancelled, whichever token a quote is for."""
+    exchange = Venue().exchange
+    settings = FlowSettings(maker_noise_points=0, noise_per_s=0.0, informed_per_s=0.0)
+    flow = PolymarketFlow(exchange, dice_of(1, "other"), fair_value=lambda _: 0.47, settings=settings)
+    windows = Windows(exchange, WindowSettings(lengths_s=(300,), ahead=1))
+    windows.observe(exchange.now_ns, 60_000.0)
+    flow.tick(exchange.markets())
+    first = [each.order_id for each in exchange.open_orders(flow.maker)]
+    exchange.step(exchange.now_ns + NS_PER_S)
+    flow.tick(exchange.markets())
+    assert [each.order_id for each in exchange.open_orders(flow.maker)] == first
+    assert {each.outcome for each in exchange.open_orders(flow.maker)} == set(Outcome)
 
 
 def test_without_a_fair_value_nobody_trades() -> None:
