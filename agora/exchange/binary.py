@@ -49,7 +49,7 @@ class BinaryExchange:
 
     Prices are points (10,000 are one unit of collateral), shares and collateral whole millionths. A refusal is a
     value (a `BinaryReason`, or an order with one) and changes nothing. An order id is the caller's and is taken
-    once: the same order sent again is refused as DUPLICATED and does no harm.
+    once: the same order sent again, while it is open or kept, is refused as DUPLICATED and does no harm.
 
     What an order needs is held from its entry on. What a trade takes is in escrow until the trade is CONFIRMED, which
     pays both sides, or FAILED, which gives everybody back exactly what was taken; shares that were bought can
@@ -95,6 +95,16 @@ class BinaryExchange:
         """Pay collateral in."""
         owner = Place(self._state.account(account).number, Pocket.FREE)
         self._state.ledger.move(COLLATERAL, units, source=OUTSIDE, target=owner)
+
+    def transfer(self, account: int, to: int, *, asset: str, units: int) -> BinaryReason:
+        """Move free collateral or tokens to another account, as somebody with the same wallet would."""
+        source, target = (Place(self._state.account(number).number, Pocket.FREE) for number in (account, to))
+        if units <= 0:
+            return BinaryReason.BAD_PAYLOAD
+        if self._state.ledger.units(source.owner, source.pocket, asset) < units:
+            return BinaryReason.NOT_ENOUGH_BALANCE
+        self._state.ledger.move(asset, units, source=source, target=target)
+        return BinaryReason.NONE
 
     def set_allowance(self, account: int, asset: str, units: int) -> None:
         """Let the exchange take at most so much of an asset (`COLLATERAL` or a token) for orders; unlimited before."""
@@ -301,7 +311,7 @@ class BinaryExchange:
         ]
 
     def trade(self, trade_id: int) -> BinaryTrade | None:
-        """A trade by its id."""
+        """A trade by its id; one among house accounts only until it is settled."""
         return self._state.trades.get(trade_id)
 
     def trades(self, account: int, query: TradeQuery | None = None) -> list[BinaryTrade]:

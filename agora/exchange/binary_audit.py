@@ -7,7 +7,7 @@ from collections import Counter
 from agora.exchange.binary_ledger import COLLATERAL, ESCROW, Place, Pocket
 from agora.exchange.binary_open_orders import resting_hold
 from agora.exchange.binary_records import MarketState, Outcome
-from agora.exchange.binary_sets import BinarySets, escrowed_by
+from agora.exchange.binary_sets import BinarySets, given_up
 from agora.exchange.binary_state import BinaryMarket, BinaryState
 from agora.exchange.binary_trades import BinaryTrades, given
 from agora.kernels import matching
@@ -72,7 +72,7 @@ def _escrowed(state: BinaryState, trades: BinaryTrades, sets: BinarySets) -> Cou
             asset, units = given(side)
             escrowed[asset] += units
     for operation in sets.pending:
-        for asset, units in escrowed_by(state.market(operation.condition_id), operation):
+        for asset, units in given_up(state.market(operation.condition_id), operation):
             escrowed[asset] += units
     return escrowed
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from agora.domain.numbers import NS_PER_S
 from agora.domain.orders import Side
 from agora.exchange.binary_accounts import LiveOrder
 from agora.exchange.binary_ledger import Pocket
@@ -334,4 +335,4 @@ def taker_cost(maker: TradeSide) -> int:
 
 def expiry_ns(state: BinaryState, record: BinaryOrder) -> int:
     """When a GTD order ends: earlier than it says."""
-    return record.expiration_s * 1_000_000_000 - state.rules.expires_early_ns
+    return record.expiration_s * NS_PER_S - state.rules.expires_early_ns

@@ -14,7 +14,7 @@ import msgspec
 from agora.domain.orders import Side
 from agora.exchange.binary_accounts import LiveOrder
 from agora.exchange.binary_ledger import Place, Pocket
-from agora.exchange.binary_prices import value_up
+from agora.exchange.binary_prices import complement, value_up
 from agora.exchange.binary_reasons import BinaryReason
 from agora.exchange.binary_records import BinaryOrder, BinaryStatus, OrderChanged, OrderEvent, Outcome
 from agora.exchange.binary_state import BinaryMarket, BinaryState
@@ -102,7 +102,7 @@ class BinaryOpenOrders:
 
 def book_points(record: BinaryOrder) -> int:
     """The price of an order as one for Up."""
-    return record.price_points if record.outcome is Outcome.UP else 10_000 - record.price_points
+    return record.price_points if record.outcome is Outcome.UP else complement(record.price_points)
 
 
 def resting_hold(record: BinaryOrder) -> int:

@@ -72,18 +72,18 @@ class BinaryOrders:
     def _late_refusal(
         self, market: BinaryMarket, request: BinaryRequest, *, outcome: Outcome, live: LiveOrder
     ) -> BinaryReason:
-        """What the money and the book say."""
+        """What the book and the money say. That a post-only order crosses is said first: it would not pay a fee."""
         state, record = self._state, live.record
         terms = checks.Terms(record.price_points, record.size_units, live.budget_units)
-        need = self._crossing.need_units(market, live)
-        if need > self._available(state.accounts[live.account], live.held_asset):
-            return BinaryReason.NOT_ENOUGH_BALANCE
         reason = checks.crossing_refusal(market, request, outcome=outcome, terms=terms)
         if reason is not BinaryReason.NONE:
             return reason
         crosses = market.crosses(live.book_side, book_points(record))
         if crosses and record.side is Side.BUY and request.maker_amount < state.rules.marketable_buy_min_units:
             return BinaryReason.MARKETABLE_TOO_SMALL
+        need = self._crossing.need_units(market, live)
+        if need > self._available(state.accounts[live.account], live.held_asset):
+            return BinaryReason.NOT_ENOUGH_BALANCE
         is_killed = record.order_type is BinaryType.FOK and not self._crossing.is_fillable(market, live)
         if is_killed and not self._delay_ns(live):
             return BinaryReason.FOK_NOT_FILLED

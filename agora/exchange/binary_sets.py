@@ -73,7 +73,7 @@ class BinarySets:
             paid_units=paid,
             asked_ns=state.now_ns,
         )
-        for asset, units in _given(market, operation):
+        for asset, units in given_up(market, operation):
             state.ledger.move(asset, units, source=Place(account.number, Pocket.FREE), target=ESCROW)
         self._pending[operation.number] = operation
         state.tell(SetChanged(state.now_ns, operation))
@@ -90,22 +90,17 @@ class BinarySets:
             for outcome in Outcome:
                 ledger.move(market.token(outcome), operation.up_units, source=OUTSIDE, target=owner)
         else:
-            for asset, units in _given(market, operation):
+            for asset, units in given_up(market, operation):
                 ledger.move(asset, units, source=ESCROW, target=OUTSIDE)
             ledger.move(COLLATERAL, operation.paid_units, source=sets, target=owner)
         self._state.tell(SetChanged(self._state.now_ns, msgspec.structs.replace(operation, is_settled=True)))
 
 
-def _given(market: BinaryMarket, operation: SetOperation) -> tuple[tuple[str, int], ...]:
-    """What an operation takes from its account."""
+def given_up(market: BinaryMarket, operation: SetOperation) -> tuple[tuple[str, int], ...]:
+    """What an operation takes from its account, and has in escrow until it is settled."""
     if operation.kind is SetKind.SPLIT:
         return ((COLLATERAL, operation.up_units),)
     return (
         (market.token(Outcome.UP), operation.up_units),
         (market.token(Outcome.DOWN), operation.down_units),
     )
-
-
-def escrowed_by(market: BinaryMarket, operation: SetOperation) -> tuple[tuple[str, int], ...]:
-    """What lies in escrow for a pending operation."""
-    return _given(market, operation)

@@ -133,6 +133,8 @@ class BinaryTrades:
         if status in TRADE_ENDS:
             del self._ahead[trade_id]
         self._keep(changed)
+        if status in TRADE_ENDS and all(self._state.accounts[side.account].is_house for side in trade.sides):
+            del self._state.trades[trade_id]  # nobody will ask for it
 
     def _settle(self, trade: BinaryTrade) -> None:
         """Make and unmake sets, and give each side what it gets."""

@@ -204,6 +204,23 @@ class PolymarketFlow:
         self._send(self.hand, quote)
         self._exchange.cancel_all(self.hand)
 
+    def thin(self, token_id: str, side: Side, size_units: int) -> None:
+        """An order of that side for that token finds no more than so many shares, until quotes are renewed; nothing
+        where that is less than an order may rest with.
+        """
+        known = self._exchange.market_of(token_id)
+        book = self._exchange.book(token_id)
+        levels = book.asks if side is Side.BUY else book.bids
+        if known is None or not levels:
+            return
+        market, best = known[0], levels[0].price_points
+        self.clear(market.condition_id)
+        quote = Quote(token_id, Side.BUY, best, size_units)
+        if side is Side.BUY:
+            other = market.down_token if token_id == market.up_token else market.up_token
+            quote = Quote(other, Side.BUY, complement(best), size_units)
+        self._send(self.maker, quote, is_post_only=True)
+
     def clear(self, condition_id: str) -> None:
         """The makers leave until they quote again."""
         self._exchange.cancel_all(self.maker, condition_id=condition_id)

@@ -205,6 +205,15 @@ def test_a_taker_must_be_able_to_pay_the_fee_too() -> None:
     assert exchange.holding(poor, COLLATERAL).free_units == 1_000
 
 
+def test_a_post_only_order_that_would_cross_says_so_before_it_is_asked_for_a_fee() -> None:
+    """Its owner has exactly its price: it is requoted, not taken for poor."""
+    exchange = binaries(fee_rate_ppm=70_000)
+    order(exchange, trader(exchange, sets=100), "SELL Up 50 @ 0.50")
+    account = trader(exchange, dollars=5)
+    assert order(exchange, account, "BUY Up 10 @ 0.50", is_post_only=True).reason is R.POST_ONLY_CROSSES
+    assert order(exchange, account, "BUY Up 10 @ 0.50").reason is R.NOT_ENOUGH_BALANCE
+
+
 def test_the_same_order_twice_is_refused_and_does_no_harm() -> None:
     """While it rests and after it ended, whoever sends it; the first one stays as it is."""
     exchange = binaries()

@@ -113,6 +113,18 @@ def test_the_winner_pays_one_the_loser_nothing_and_a_tie_is_up(
     assert exchange.redeem(other, MARKET) is BinaryReason.NOT_ENOUGH_BALANCE
 
 
+def test_free_tokens_can_change_hands_without_a_trade() -> None:
+    """What is held by an order stays; nothing is made or lost."""
+    exchange = binaries()
+    account, other = trader(exchange, dollars=0, sets=10), trader(exchange, dollars=0)
+    order(exchange, account, "SELL Up 6 @ 0.90")
+    assert exchange.transfer(account, other, asset=UP, units=5 * UNIT) is BinaryReason.NOT_ENOUGH_BALANCE
+    assert exchange.transfer(account, other, asset=UP, units=0) is BinaryReason.BAD_PAYLOAD
+    assert exchange.transfer(account, other, asset=UP, units=4 * UNIT) is BinaryReason.NONE
+    exchange.check()
+    assert (free(exchange, account), free(exchange, other)) == ((0, 0, 10), (0, 4, 0))
+
+
 def test_sets_can_be_merged_after_the_resolution_too() -> None:
     """One of each is still 1."""
     exchange = binaries()

@@ -105,6 +105,7 @@ def test_both_tokens_are_quoted_around_the_fair_value_and_traded() -> None:
     assert len({trade.token_id for trade in venue.trades}) >= 8
     assert sum(market.state is MarketState.RESOLVED for market in venue.exchange.markets()) >= 3
     assert venue.exchange.changes_lost == 0
+    assert venue.exchange.trade(venue.trades[0].trade_id) is None  # among themselves: not kept
 
 
 def test_the_same_seed_is_the_same_market_and_another_is_another() -> None:
@@ -173,6 +174,23 @@ def test_a_fault_plan_can_have_an_order_filled_at_once(side: Side, points: int) 
     venue.exchange.check()
     venue.run(5)
     assert venue.exchange.book(market.up_token).bids
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_a_fault_plan_can_leave_an_order_little_to_trade_with(side: Side) -> None:
+    """So many shares at the best price, on both tokens' books the same; then the makers are back."""
+    venue = Venue(noise_per_s=0.0, informed_per_s=0.0)
+    venue.run(2)
+    market = venue.open_markets()[0]
+    for token in (market.up_token, market.down_token):
+        before = venue.exchange.book(token)
+        best = (before.asks if side is Side.BUY else before.bids)[0]
+        venue.flow.thin(token, side, 7 * UNIT)
+        after = venue.exchange.book(token)
+        found = after.asks if side is Side.BUY else after.bids
+        assert [tuple(level) for level in found] == [(best.price_points, 7 * UNIT)]
+        venue.run(1)
+        assert len(venue.exchange.book(token).asks) > 1
 
 
 def test_quotes_that_still_fit_keep_their_place_in_the_queue() -> None:
