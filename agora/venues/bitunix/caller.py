@@ -23,7 +23,6 @@ from agora.domain.numbers import NS_PER_MS
 from agora.engine.ports import Clock
 from agora.venues.bitunix.settings import BitunixSettings
 from agora.venues.bitunix.signing import Credentials, query_text, sign_rest
-from agora.venues.bitunix.wire_values import Malformed, whole_of
 from agora.venues.rest import (
     AuthRefused,
     Brake,
@@ -40,6 +39,7 @@ from agora.venues.rest import (
     read_again,
     retry_after_of,
 )
+from agora.venues.wire_values import Malformed, whole_of
 
 PREFIX = "/api/v1/futures"
 AUTH_CODES = frozenset((403, 10003, 10004, 10007))

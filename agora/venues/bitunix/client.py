@@ -21,9 +21,10 @@ from agora.venues.bitunix.caller import Call, Caller, Limit, always
 from agora.venues.bitunix.settings import BitunixSettings
 from agora.venues.bitunix.signing import Credentials
 from agora.venues.bitunix.wire_requests import PlaceRequest, TriggerRequest
-from agora.venues.bitunix.wire_rows import Fields, row_of, rows_of, total_of
-from agora.venues.bitunix.wire_values import Malformed
+from agora.venues.bitunix.wire_rows import total_of
 from agora.venues.rest import InDoubt, Network, Refused
+from agora.venues.wire_rows import Fields, row_of, rows_of
+from agora.venues.wire_values import Malformed
 
 Row = TypeVar("Row")
 PAGE_ROWS = 100

@@ -24,9 +24,10 @@ from agora.domain.instruments import Instrument
 from agora.domain.numbers import NS_PER_MS, NS_PER_S, Rounding
 from agora.venues.bitunix.settings import BitunixSettings
 from agora.venues.bitunix.wire import subscribe_text
-from agora.venues.bitunix.wire_values import Malformed, iso_ns, percent_ppb
+from agora.venues.bitunix.wire_values import percent_ppb
 from agora.venues.screen import NOTICE_INTERVAL_NS, FaultTally, Reason, Screen
 from agora.venues.steps import Steps, Unusable
+from agora.venues.wire_values import Malformed, iso_ns
 
 DEPTH, TRADE, PRICE = "depth_book15", "trade", "price"
 CHANNELS = (DEPTH, TRADE, PRICE)

@@ -50,7 +50,7 @@ from agora.venues.bitunix.wire_market import (
     TierRow,
 )
 from agora.venues.bitunix.wire_requests import PlaceRequest, TriggerRequest
-from agora.venues.bitunix.wire_values import Malformed
+from agora.venues.wire_values import Malformed
 
 __all__ = [
     "PRIVATE_CHANNELS",

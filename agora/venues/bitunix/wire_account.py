@@ -10,21 +10,10 @@ from decimal import Decimal
 import msgspec
 
 from agora.domain.orders import Side
-from agora.venues.bitunix.wire_rows import Fields, rows_of, symbol_of
-from agora.venues.bitunix.wire_values import (
-    Malformed,
-    flag_of,
-    funding_of,
-    id_of,
-    money_of,
-    price_of,
-    price_or_none,
-    side_of,
-    size_of,
-    time_ms,
-    whole_of,
-    word_of,
-)
+from agora.venues.bitunix.wire_rows import symbol_of
+from agora.venues.bitunix.wire_values import funding_of, price_or_none, side_of, word_of
+from agora.venues.wire_rows import Fields, rows_of
+from agora.venues.wire_values import Malformed, flag_of, id_of, money_of, price_of, size_of, time_ms, whole_of
 
 
 class AccountRow(msgspec.Struct, frozen=True, kw_only=True):

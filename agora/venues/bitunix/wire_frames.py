@@ -14,22 +14,19 @@ import msgspec
 from agora.domain.orders import Side
 from agora.venues.bitunix.signing import Credentials, sign_login
 from agora.venues.bitunix.wire_market import DepthRow, depth_row
-from agora.venues.bitunix.wire_rows import Fields
-from agora.venues.bitunix.wire_values import (
+from agora.venues.bitunix.wire_values import funding_of, percent_ppb, price_or_none, side_of, word_of
+from agora.venues.wire_rows import Fields, fields_of
+from agora.venues.wire_values import (
     Malformed,
+    decode_json,
     flag_of,
-    funding_of,
     id_of,
     iso_ns,
     money_of,
-    percent_ppb,
     price_of,
-    price_or_none,
-    side_of,
     size_of,
     time_ms,
     whole_of,
-    word_of,
 )
 
 
@@ -184,12 +181,7 @@ Frame = (
 
 def decode_frame(text: str | bytes) -> Frame:
     """One frame of either socket; raises `Malformed` for everything that is none."""
-    try:
-        frame = msgspec.json.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as fault:
-        raise Malformed(f"no JSON: {type(fault).__name__}") from None
-    if not isinstance(frame, dict):
-        raise Malformed(f"an object was expected, found {type(frame).__name__}")
+    frame = fields_of(decode_json(text))
     channel = frame.get("ch")
     if channel is None:
         return _control(frame)
@@ -204,13 +196,7 @@ def decode_frame(text: str | bytes) -> Frame:
     read = _CHANNELS.get(channel) or _by_family(channel)
     if read is None:
         raise Malformed(f"unknown channel {channel[:40]!r}")
-    return read(frame, _object(data))
-
-
-def _object(data: object) -> Fields:
-    if not isinstance(data, dict):
-        raise Malformed(f"an object was expected, found {type(data).__name__}")
-    return data
+    return read(frame, fields_of(data))
 
 
 def _control(frame: Fields) -> Frame:
@@ -251,7 +237,7 @@ def _trades(frame: Fields, rows: list[Any]) -> TradeFrame:
             size=size_of(row.get("v")),
             side=side_of(row.get("s")),
         )
-        for row in map(_object, rows)
+        for row in map(fields_of, rows)
     )
     return TradeFrame(symbol=_symbol(frame, {}), ts_ms=_stamp(frame), prints=prints)
 
@@ -266,7 +252,7 @@ def _quotes(frame: Fields, rows: list[Any]) -> TickersFrame:
             bid=price_or_none(row.get("bd"), "bd"),
             ask=price_or_none(row.get("ak"), "ak"),
         )
-        for row in map(_object, rows)
+        for row in map(fields_of, rows)
     )
     return TickersFrame(ts_ms=_stamp(frame), quotes=quotes)
 

@@ -11,20 +11,10 @@ from typing import Any
 
 import msgspec
 
-from agora.venues.bitunix.wire_rows import ROWS_MAX, Fields, symbol_of
-from agora.venues.bitunix.wire_values import (
-    Malformed,
-    flag_of,
-    fraction_ppb,
-    id_of,
-    percent_ppb,
-    price_of,
-    price_or_none,
-    size_of,
-    time_ms,
-    whole_of,
-    word_of,
-)
+from agora.venues.bitunix.wire_rows import symbol_of
+from agora.venues.bitunix.wire_values import fraction_ppb, percent_ppb, price_or_none, word_of
+from agora.venues.wire_rows import ROWS_MAX, Fields
+from agora.venues.wire_values import Malformed, flag_of, id_of, price_of, size_of, time_ms, whole_of
 
 
 class PairRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,8 +20,8 @@ from agora.venues.bitunix import wire_market as market_wire
 from agora.venues.bitunix.feed_reader import MarketReader
 from agora.venues.bitunix.settings import BitunixSettings
 from agora.venues.bitunix.wire_frames import decode_frame
-from agora.venues.bitunix.wire_rows import rows_of
-from agora.venues.bitunix.wire_values import PRICE_MAX, SIZE_MAX, Malformed
+from agora.venues.wire_rows import rows_of
+from agora.venues.wire_values import PRICE_MAX, SIZE_MAX, Malformed
 from tests.bitunix.figures import leave
 
 INPUTS = 20_000

@@ -26,7 +26,7 @@ from agora.venues.bitunix.wire_frames import (
     subscribe_private_text,
     subscribe_text,
 )
-from agora.venues.bitunix.wire_values import Malformed, iso_ns
+from agora.venues.wire_values import Malformed, iso_ns
 
 
 def test_every_sample_frame_is_read(venue_samples: Path) -> None:

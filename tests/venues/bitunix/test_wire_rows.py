@@ -13,8 +13,10 @@ import pytest
 from agora.domain.orders import Side
 from agora.venues.bitunix import wire_account as account_wire
 from agora.venues.bitunix import wire_market as market_wire
-from agora.venues.bitunix.wire_rows import row_of, rows_of, total_of
-from agora.venues.bitunix.wire_values import Malformed, funding_of
+from agora.venues.bitunix.wire_rows import total_of
+from agora.venues.bitunix.wire_values import funding_of
+from agora.venues.wire_rows import row_of, rows_of
+from agora.venues.wire_values import Malformed
 
 READERS: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
     "tickers": ("", market_wire.ticker_row),
