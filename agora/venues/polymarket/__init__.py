@@ -1,0 +1,1 @@
+"""Polymarket: its protocol and, one day, its client."""
