@@ -21,9 +21,8 @@ from aiohttp import web
 
 from agora import assembly, launch
 from agora.config import load_config
-from agora.domain.events import Decision, Event, MarketCandle, MarketDepth, OrderCancelIntent, OrderIntent, OrderSent
+from agora.domain.events import Decision, Event, MarketDepth, OrderCancelIntent, OrderIntent, OrderSent
 from agora.domain.intents import Cancel, Intent, Place, Proposal
-from agora.domain.numbers import NS_PER_S
 from agora.domain.orders import Side
 from agora.engine.desk import Desk
 from agora.engine.ports import View
@@ -36,7 +35,10 @@ from agora.session.credentials import Secret
 from agora.session.runner import POLL_NS, Runner
 from benchmarks.silent import OPEN_LIMITS, Silent
 
-LATENCY_S = 180
+LATENCY_S = 60
+# Between two orders: with their cancels and what is read of them that is about what the venue allows an account.
+PULSE_NS = 500_000_000
+NEVER_NS = 2**62
 # Market messages a second while latency is measured: several symbols at a busy hour.
 PULSE_PER_S = 200
 FLOOD_S = 20
@@ -48,29 +50,35 @@ SENT: web.AppKey[list[tuple[int, int, int]]] = web.AppKey("sent")
 
 
 class Pulse:
-    """An order far from the market at each bar, for one symbol after the other, and the cancel of the one before."""
+    """An order far from the market on the first frame after each pause, and the cancel of the one before."""
 
     name = "pulse"
+    hears = (MarketDepth,)
+
+    def __init__(self, pause_ns: int) -> None:
+        self._pause_ns = pause_ns
+        self._acted_ns = 0
 
     def decide(self, view: View, event: Event) -> Proposal | None:
         """One of each."""
-        if not isinstance(event, MarketCandle) or event.is_history:
+        if not isinstance(event, MarketDepth) or event.ts_ns - self._acted_ns < self._pause_ns:
             return None
+        self._acted_ns = event.ts_ns
         symbol = event.instrument
-        if event.ts_ns // NS_PER_S % 2 != SYMBOLS.index(symbol):
-            return None
         lots = 10 * view.instrument(symbol).lots_min
-        place = Place(instrument=symbol, side=Side.BUY, size_lots=lots, price_ticks=event.close_ticks * 99 // 100)
+        price_ticks = event.levels[0][1] * 99 // 100
+        place = Place(instrument=symbol, side=Side.BUY, size_lots=lots, price_ticks=price_ticks)
         cancels = [Cancel(client_id=order.client_id) for order in view.open_orders(symbol)]
         intents: tuple[Intent, ...] = (place, *cancels)
         return Proposal(action="pulse", reason="pulse", intents=intents)
 
     def snapshot(self) -> dict[str, Any]:
-        """It remembers nothing."""
-        return {}
+        """When it acted last."""
+        return {"acted_ns": self._acted_ns}
 
     def restore(self, memory: dict[str, Any]) -> None:
-        """Nothing to restore."""
+        """Go on from there."""
+        self._acted_ns = int(memory["acted_ns"])
 
 
 @contextmanager
@@ -103,13 +111,13 @@ def access_of(said: dict[str, Any], *, public_ws: str = "") -> Access:
     )
 
 
-async def run_live(folder: Path, access: Access, *, seconds: float) -> Runner:
+async def run_live(folder: Path, access: Access, *, seconds: float, pause_ns: int) -> Runner:
     """A live run of `Pulse` with a real journal, to its end."""
     pairs = [*OPEN_LIMITS, f"run.duration_minutes={seconds / 60}", "run.venue=testnet", "run.mode=live"]
     pairs += [f"run.symbol={','.join(SYMBOLS)}", "run.interval=1s", "risk.orders_per_minute_max=600"]
     config = load_config({}, {}, pairs)
     parts = assembly.build_parts(config, "bench000", await assembly.look(config, access))
-    rules = msgspec.structs.replace(parts.desk.rules, traders=(Pulse(),), trader_intervals_s=(), weights_ppm=())
+    rules = msgspec.structs.replace(parts.desk.rules, traders=(Pulse(pause_ns),), trader_intervals_s=(), weights_ppm=())
     parts.desk = Desk(State(), rules)
     opened = launch.open_new(parts, launch.Ground(folder=folder, disk=Disk(folder)), config)
     runner = Runner(parts.desk, opened.venue, journal=opened.log, clock=opened.clock)
@@ -138,7 +146,7 @@ def latency_figures(scratch: Path) -> dict[str, Any]:
         folder = scratch / "latency"
         folder.mkdir()
         access = access_of(said, public_ws=f"ws://{host}/pulse/")
-        asyncio.run(run_live(folder, access, seconds=LATENCY_S))
+        asyncio.run(run_live(folder, access, seconds=LATENCY_S, pause_ns=PULSE_NS))
         sent, ledger = _fetched(f"http://{host}/sent"), _fetched(f"{said['control']}/ledger")
     sent_ns = {(SYMBOLS[which], middle - 1, ts_ns // 10**9): ts_ns for which, middle, ts_ns in sent}
     received_ns = {note["client_id"]: note["ts_ns"] for note in ledger["orders"] if note["call"] == "place_order"}
@@ -186,20 +194,20 @@ async def _market(request: web.Request, dues: Iterator[tuple[float, int]]) -> we
     return socket
 
 
-def _flood() -> Iterator[tuple[float, int]]:
-    """So many a second, for every symbol in turn."""
-    start_s = time.time()
-    for number in range((FLOOD_S + 30) * FLOOD_PER_S):
-        yield start_s + number / FLOOD_PER_S, number % 2
-
-
 def _pulse() -> Iterator[tuple[float, int]]:
-    """A busy market, one frame of it exactly where a second begins: most often that frame closes the bar."""
-    second = int(time.time()) + 1
-    while True:
-        yield from ((second + step / PULSE_PER_S, second % 2) for step in range(PULSE_PER_S // 2))
-        second += 1
-        yield from ((second - 0.5 + step / PULSE_PER_S, step % 2) for step in range(PULSE_PER_S // 2))
+    """A busy market, for every symbol in turn."""
+    return _paced(PULSE_PER_S)
+
+
+def _flood() -> Iterator[tuple[float, int]]:
+    """More than any market."""
+    return _paced(FLOOD_PER_S)
+
+
+def _paced(per_s: int) -> Iterator[tuple[float, int]]:
+    start_s = time.time()
+    for number in range((LATENCY_S + FLOOD_S + 60) * per_s):
+        yield start_s + number / per_s, number % 2
 
 
 def _frame(symbol: str, middle: int, decimals: int, lot_decimals: int, number: int) -> str:
@@ -258,7 +266,7 @@ def flood_figures(scratch: Path) -> dict[str, Any]:
         folder = scratch / "flood"
         folder.mkdir()
         access = access_of(said, public_ws=f"ws://{host}/flood/")
-        runner = asyncio.run(run_live(folder, access, seconds=FLOOD_S))
+        runner = asyncio.run(run_live(folder, access, seconds=FLOOD_S, pause_ns=NEVER_NS))
         cpu_s, took_s = time.process_time() - cpu_s, time.perf_counter() - took_s
     counters = runner.desk.state.counters
     return {

@@ -7,7 +7,16 @@ from typing import Protocol
 
 import msgspec
 
-from agora.domain.events import Decision, Event, MarketCandle, OrderFilled, OrderRefused
+from agora.domain.events import (
+    Decision,
+    Event,
+    MarketCandle,
+    MarketDepth,
+    MarketQuote,
+    MarketTrade,
+    OrderFilled,
+    OrderRefused,
+)
 from agora.domain.instruments import Instrument
 from agora.domain.intents import Place
 from agora.domain.numbers import PPM
@@ -73,7 +82,17 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 class Desk:
     """A state with its rules. One step appends its effects to `out`, in the order they must be carried out."""
 
-    __slots__ = ("intervals_s", "out", "rules", "state", "symbols", "trader_intervals_s", "views", "weights_ppm")
+    __slots__ = (
+        "intervals_s",
+        "listeners",
+        "out",
+        "rules",
+        "state",
+        "symbols",
+        "trader_intervals_s",
+        "views",
+        "weights_ppm",
+    )
 
     def __init__(self, state: State, rules: Rules) -> None:
         self.state = state
@@ -84,6 +103,8 @@ class Desk:
         self.views = tuple(TraderView(self, trader.name) for trader in rules.traders)
         self.trader_intervals_s = rules.trader_intervals_s or (rules.interval_s,) * len(rules.traders)
         self.weights_ppm = rules.weights_ppm or (PPM,) * len(rules.traders)
+        # By the type of market data, the numbers of the traders that asked to hear it.
+        self.listeners = _listeners(rules.traders)
         # The lengths of bar that are built, each once; without traders the run still has its own.
         self.intervals_s = tuple(sorted({rules.interval_s, *self.trader_intervals_s}))
 
@@ -111,6 +132,16 @@ class Desk:
         self.state = snapshot.state
         for trader in self.rules.traders:
             trader.restore(snapshot.traders[trader.name])
+
+
+def _listeners(traders: Sequence[Trader]) -> dict[type[Event], list[int]]:
+    listeners: dict[type[Event], list[int]] = {}
+    for number, trader in enumerate(traders):
+        for kind in getattr(trader, "hears", ()):
+            if kind not in HEARD:
+                raise ValueError(f"trader {trader.name} cannot hear {kind.__name__}")
+            listeners.setdefault(kind, []).append(number)
+    return listeners
 
 
 class TraderView:
@@ -155,4 +186,6 @@ class TraderView:
         return self._desk.state.markets[symbol].funding_rate_ppb
 
 
-TraderEvent = MarketCandle | OrderFilled
+TraderEvent = MarketCandle | OrderFilled | MarketQuote | MarketDepth | MarketTrade
+# What a trader can ask to hear besides closed bars and fills.
+HEARD: tuple[type[Event], ...] = (MarketQuote, MarketDepth, MarketTrade)

@@ -47,12 +47,16 @@ class View(Protocol):
 
 
 class Trader(Protocol):
-    """Proposes; never acts. All of its memory is in `snapshot`, so that it can be restored and hashed."""
+    """Proposes; never acts. All of its memory is in `snapshot`, so that it can be restored and hashed.
+
+    A trader is asked about closed bars of its length and about fills. One that also has the attribute `hears`, a
+    collection of types of market data (`MarketQuote`, `MarketDepth`, `MarketTrade`), is asked about each of those too.
+    """
 
     name: str
 
     def decide(self, view: View, event: Event) -> Proposal | None:
-        """Look at a closed bar (`MarketCandle`) or a fill (`OrderFilled`); None when there is nothing to say."""
+        """Look at a closed bar (`MarketCandle`), a fill (`OrderFilled`) or what it hears; None: nothing to say."""
         ...
 
     def snapshot(self) -> dict[str, Any]:

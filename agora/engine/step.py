@@ -105,6 +105,7 @@ def on_quote(desk: Desk, event: MarketQuote) -> None:
     market.ask_lots = event.ask_lots
     _build_bars(desk, market, event, price_ticks=market.mark_ticks, size_lots=0)
     _value(desk, event.instrument)
+    _let_hear(desk, event)
 
 
 def on_trade(desk: Desk, event: MarketTrade) -> None:
@@ -113,6 +114,7 @@ def on_trade(desk: Desk, event: MarketTrade) -> None:
     market.last_ticks = event.price_ticks
     _build_bars(desk, market, event, price_ticks=event.price_ticks, size_lots=event.size_lots)
     _value(desk, event.instrument)
+    _let_hear(desk, event)
 
 
 def _build_bars(
@@ -124,8 +126,15 @@ def _build_bars(
 
 
 def on_depth(desk: Desk, event: MarketDepth) -> None:
-    """Deeper levels matter to the venue's fills only; to the desk they are a sign of life."""
+    """Deeper levels matter to the venue's fills and to traders that hear them; to the desk they are a sign of life."""
     _market(desk, event)
+    _let_hear(desk, event)
+
+
+def _let_hear(desk: Desk, event: MarketQuote | MarketTrade | MarketDepth) -> None:
+    """Ask the traders that want to hear such data themselves."""
+    if type(event) in desk.listeners:
+        _ask(desk, event)
 
 
 def on_candle(desk: Desk, event: MarketCandle) -> None:
@@ -224,12 +233,15 @@ def _ask(desk: Desk, event: TraderEvent) -> None:
 
 
 def _concerned(desk: Desk, event: TraderEvent) -> list[int]:
-    """The traders that an event is for, by number: those on bars of its length, or the one whose order has filled.
+    """The traders that an event is for, by number: those on bars of its length, the one whose order has filled, or
+    those that hear such data.
 
     What the venue executed by itself concerns them all.
     """
     if isinstance(event, MarketCandle):
         return [number for number, length_s in enumerate(desk.trader_intervals_s) if length_s == event.interval_s]
+    if not isinstance(event, OrderFilled):
+        return desk.listeners[type(event)]
     order = desk.state.order(event.client_id)
     owner = VENUE_TRADER if order is None else order.trader
     return [number for number, trader in enumerate(desk.rules.traders) if owner in (trader.name, VENUE_TRADER)]

@@ -50,6 +50,7 @@ class Scripted:
         self.script: list[Said | Callable[[View], Said]] = []
         self.asked: list[Event] = []
         self.silent_fills = True
+        self.hears: tuple[type[Event], ...] = ()
 
     def decide(self, view: View, event: Event) -> Proposal | None:
         """The next line of the script, for bars (and for fills when not `silent_fills`)."""

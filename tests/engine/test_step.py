@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,12 +17,14 @@ from agora.domain.events import (
     MarketCandle,
     MarketDepth,
     MarketFundingRate,
+    MarketQuote,
     OrderAccepted,
     OrderAmended,
     OrderAmendRejected,
     OrderCancelled,
     OrderExpired,
     OrderFilled,
+    OrderIntent,
     OrderRefused,
     OrderRejected,
     OrderSent,
@@ -34,18 +37,20 @@ from agora.domain.events import (
 from agora.domain.intents import Amend, Cancel, Proposal
 from agora.domain.numbers import MONEY_SCALE, NS_PER_S
 from agora.domain.orders import OrderStatus, Purpose, Side
+from agora.engine.desk import Desk
 from agora.engine.ports import Change
 from agora.engine.state import (
     CLOSED_ORDERS_KEPT,
     FILL_IDS_KEPT,
     ORDER_TIMES_KEPT,
     Phase,
+    State,
     decode_snapshot,
     encode_snapshot,
     state_hash,
 )
 from agora.engine.step import HANDLERS
-from tests.engine.desks import OTHER, PRICE, START_NS, SYMBOL, Play, cancel_of, limit, market, way_out
+from tests.engine.desks import OTHER, PRICE, START_NS, SYMBOL, Play, Scripted, cancel_of, limit, market, way_out
 
 # Orders.
 
@@ -323,6 +328,30 @@ def test_a_trader_that_says_nothing_leaves_no_decision() -> None:
     assert play.recorded(Decision) == []
     play.candle()
     assert [event.action for event in play.recorded(Decision)] == ["hold"]
+
+
+def test_a_trader_hears_market_data_only_when_it_asked_to() -> None:
+    """At a quote it hears, it sees the new touch and may act; the others hear bars and fills as ever."""
+    play = Play(traders=("hearing", "scripted"))
+    hearing, other = play.traders
+    hearing.hears = (MarketQuote,)
+    hearing.silent_fills = False
+    play.desk = Desk(State(), play.desk.rules)
+    play.step(play.journal[0])
+    hearing.script.append(limit())
+    play.quote()
+    play.trade()
+    assert [type(event) for event in hearing.asked] == [MarketQuote]
+    assert other.asked == []
+    assert [order.trader for order in play.journal if isinstance(order, OrderIntent)] == ["hearing"]
+
+
+def test_a_trader_cannot_hear_what_is_no_market_data() -> None:
+    """The mistake is told when the run is put together."""
+    trader = Scripted("confused")
+    trader.hears = (OrderSent,)
+    with pytest.raises(ValueError, match="confused cannot hear OrderSent"):
+        Desk(State(), msgspec.structs.replace(Play().desk.rules, traders=(trader,)))
 
 
 def test_nobody_decides_once_the_run_is_ending() -> None:
