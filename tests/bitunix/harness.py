@@ -20,7 +20,7 @@ import msgspec
 
 from agora import assembly, launch
 from agora.config import Config
-from agora.domain.errors import JournalFault, StartFault
+from agora.domain.errors import JournalFault, StartFault, Transient
 from agora.domain.events import RunEnded, RunStarted
 from agora.engine.desk import Desk
 from agora.engine.ports import Clock, Trader, Venue
@@ -335,7 +335,10 @@ class Teller:
             for name in story.disk.names():
                 story.disk.delete(name)
             tag = f"{self.plan.seed:08x}"
-            seen = await assembly.look(config, self._access, network=self._nets, clock=VirtualClock(self._loop))
+            try:
+                seen = await assembly.look(config, self._access, network=self._nets, clock=VirtualClock(self._loop))
+            except Transient as fault:
+                raise StartFault(str(fault)) from fault  # As `launch` does when nothing else may be traded on.
             return launch.open_new(self._dressed(assembly.build_parts(config, tag, seen)), ground, config)
         tripped = fold_breakers(story.records())
         try:
