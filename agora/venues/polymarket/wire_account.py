@@ -16,6 +16,7 @@ from agora.exchange.binary_prices import UNIT
 from agora.venues.polymarket.amounts import Amounts
 from agora.venues.polymarket.signing import ApiCredentials
 from agora.venues.polymarket.wire_values import (
+    allowance_of,
     name_of,
     name_or_empty,
     odds_of,
@@ -261,7 +262,7 @@ def balance_row(row: Fields) -> BalanceRow:
     return BalanceRow(
         balance_units=units_of(row.get("balance"), "balance"),
         allowances=tuple(
-            (words_of(spender, "spender"), units_of(each, "allowance")) for spender, each in found.items()
+            (words_of(spender, "spender"), allowance_of(each, "allowance")) for spender, each in found.items()
         ),
     )
 

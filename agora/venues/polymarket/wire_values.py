@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from agora.domain.orders import Side
-from agora.venues.wire_values import TIME_MS_MAX, Malformed, Number, decimal_of, shortened, whole_of
+from agora.exchange.binary_prices import UNIT
+from agora.venues.wire_values import SIZE_MAX, TIME_MS_MAX, Malformed, Number, decimal_of, shortened, whole_of
 
 # Digits of 2**256 - 1: tokens, allowances.
 DIGITS_MAX = 78
@@ -15,6 +16,7 @@ DIGITS_MAX = 78
 _NAME = re.compile(r"[0-9A-Za-z_-]{1,80}", re.ASCII)
 _DIGITS = re.compile(rf"[0-9]{{1,{DIGITS_MAX}}}", re.ASCII)
 WORDS_MAX = 300
+UNITS_MAX = int(SIZE_MAX) * UNIT
 # Times below this are seconds (until the year 5138), above it ms (from the year 1973).
 _SECONDS_MAX = 10**11
 
@@ -39,7 +41,15 @@ def token_of(value: object, what: str = "asset_id") -> str:
 
 
 def units_of(value: object, what: str) -> int:
-    """Millionths, or an allowance, which is often the largest number of 256 bits."""
+    """Millionths of a share or of collateral, as many as there can be."""
+    number = allowance_of(value, what)
+    if number > UNITS_MAX:
+        raise Malformed(f"{what} is no amount: {shortened(value)}")
+    return number
+
+
+def allowance_of(value: object, what: str) -> int:
+    """What a contract may move: often the largest number of 256 bits."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value) if abs(value) < 2**256 else ""
     return int(token_of(value, what))
