@@ -1,1 +1,1 @@
-"""Polymarket: its protocol and, one day, its client."""
+"""Polymarket: signatures, amounts and messages of its protocol, without IO."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agora.domain.orders import Side
+from agora.venues.polymarket import order_signing
 from agora.venues.polymarket.dialect import POLYGON, exchange_domain, is_position
 from agora.venues.polymarket.eip712 import hex_of
 from agora.venues.polymarket.keys import BadSignature, SigningKey
@@ -60,6 +61,8 @@ def test_a_token_says_on_which_exchange_it_trades() -> None:
     """Ids of protocol V2 have zeros where others have the digits of a hash."""
     position = str((0xABC << 104) | 7)
     assert [is_position(token) for token in (UP_TOKEN, DOWN_TOKEN, position, "123")] == [False, False, True, True]
+    edges = [is_position(str(1 << bit)) for bit in (39, 40, 103, 104)]
+    assert edges == [True, False, False, True]
     assert POLYGON.exchange_of(UP_TOKEN) == POLYGON.standard
     assert POLYGON.exchange_of(UP_TOKEN, is_neg_risk=True) == POLYGON.neg_risk
     assert POLYGON.exchange_of(position, is_neg_risk=True) == POLYGON.position
@@ -125,6 +128,16 @@ def test_a_wallets_signature_tells_who_has_signed_and_is_bound_to_its_wallet() -
     elsewhere = some_terms(maker=DEV_ADDRESS, signer=DEV_ADDRESS, signature_type=SignatureType.POLY_1271)
     with pytest.raises(BadSignature):
         order_signer(elsewhere, made, STANDARD)
+
+
+def test_a_wallet_signs_for_its_own_funds_alone() -> None:
+    """Its owner's signature over an order that spends another's is refused, however well it is made."""
+    terms = some_terms(maker=DEV_ADDRESS, signer=WALLET, signature_type=SignatureType.POLY_1271)
+    contents = struct_hash(terms)
+    tail = STANDARD.separator + contents + order_signing._WRAPPED_TAIL
+    made = KEY.sign(order_signing._wrapped_digest(contents, WALLET, STANDARD)) + tail
+    with pytest.raises(BadSignature, match="for itself"):
+        order_signer(terms, hex_of(made), STANDARD)
 
 
 WRONG: dict[str, dict[str, Any]] = {

@@ -56,7 +56,15 @@ def test_trades_of_the_chain_are_read(venue_samples: Path) -> None:
 @pytest.mark.requirement("B34")
 @pytest.mark.parametrize(
     "change",
-    [{"size": -1}, {"size": "NaN"}, {"avgPrice": 1.5}, {"asset": "0x5"}, {"conditionId": ""}, {"proxyWallet": None}],
+    [
+        {"size": -1},
+        {"size": "NaN"},
+        {"avgPrice": 1.5},
+        {"avgPrice": -0.5},
+        {"asset": "0x5"},
+        {"conditionId": ""},
+        {"proxyWallet": None},
+    ],
     ids=str,
 )
 def test_a_position_that_cannot_be_held_is_malformed(change: dict[str, Any]) -> None:

@@ -58,6 +58,7 @@ def test_a_resolved_window_tells_its_winner_and_its_prices(venue_samples: Path) 
         {"umaResolutionStatus": None},
         {"outcomePrices": '["0.99", "0.01"]'},
         {"outcomePrices": '["1", "1"]'},
+        {"outcomePrices": '["1", "0.5"]'},
         {"outcomePrices": '["0.5", "0.5"]'},
     ):
         assert gamma_market({**row, **change}).winner is None, change
