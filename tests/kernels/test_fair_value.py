@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +12,8 @@ import pytest
 from agora.kernels import fair_value
 from agora.kernels.fair_value import SPOT, TWAP30, TWAP60
 from tests.kernels.fair_value_twin import Twin, probability
+from tests.kernels.interpreted import interpreted
 
-ROOT = Path(__file__).resolve().parents[2]
 START = 100_000.0
 VARIANCE = 1e-8
 SECOND_NS = 10**9
@@ -349,18 +345,7 @@ def digest_of_all() -> str:
 
 def test_compiled_and_interpreted_kernels_agree_to_the_last_bit() -> None:
     """Without the compiler the same prints leave the same bytes, so a replay may run either way."""
-    script = "from tests.kernels.test_fair_value import digest_of_all; print(digest_of_all())"
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT)}
-    found = subprocess.run(
-        [sys.executable, "-c", script],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=100,
-    )
-    assert found.stdout.strip() == digest_of_all()
+    assert interpreted(__name__) == digest_of_all()
 
 
 def test_warming_up_compiles_the_signatures_that_traders_call() -> None:

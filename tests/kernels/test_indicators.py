@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from agora.kernels import indicators
 from tests.kernels.indicators_twin import DAY_NS, Twin, TwinBar
+from tests.kernels.interpreted import interpreted
 
 MINUTE_NS = 60 * 10**9
-ROOT = Path(__file__).resolve().parents[2]
 START_NS = 20_000 * DAY_NS - 40 * MINUTE_NS  # every stream crosses a midnight after 40 bars
 
 
@@ -69,18 +65,7 @@ def digest_of_all() -> str:
 
 def test_compiled_and_interpreted_kernels_agree_to_the_last_bit() -> None:
     """Without the compiler the same bars leave the same bytes, so a replay may run either way."""
-    script = "from tests.kernels.test_indicators import digest_of_all; print(digest_of_all())"
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT)}
-    found = subprocess.run(
-        [sys.executable, "-c", script],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=100,
-    )
-    assert found.stdout.strip() == digest_of_all()
+    assert interpreted(__name__) == digest_of_all()
 
 
 @pytest.mark.requirement("B38")

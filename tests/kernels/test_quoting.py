@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import random
-import subprocess
-import sys
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,9 +17,9 @@ from agora.kernels.compiled import Words
 from agora.kernels.quoting import DOWN, UP
 from agora.traders.pair_maker_settings import QuoteSettings
 from agora.traders.pair_rules import quote_rules, quote_terms, variance_per_s
+from tests.kernels.interpreted import interpreted
 from tests.kernels.quoting_twin import Bid, Rules, Scene, Twin
 
-ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = QuoteSettings()
 
 pytestmark = pytest.mark.requirement("P3.2")
@@ -351,18 +347,7 @@ def digest_of_all() -> str:
 
 def test_compiled_and_interpreted_kernels_agree_to_the_last_bit() -> None:
     """Without the compiler the same scenes give the same bids and plans, so a replay may run either way."""
-    script = "from tests.kernels.test_quoting import digest_of_all; print(digest_of_all())"
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(ROOT)}
-    found = subprocess.run(
-        [sys.executable, "-c", script],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=100,
-    )
-    assert found.stdout.strip() == digest_of_all()
+    assert interpreted(__name__) == digest_of_all()
 
 
 def test_warming_up_compiles_the_signature_that_traders_call() -> None:
