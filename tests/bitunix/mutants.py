@@ -202,7 +202,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 "if self.is_over:\n                self._refuse",
             ),
             Change(ORDERS, "while not self._is_cancel_wanted and (left_ns", "while (left_ns"),
-            Change(ORDERS, "is_wanted=self._is_wanted", "is_wanted=lambda: True"),
+            Change(ORDERS, "self._request(), is_wanted=self._is_wanted", "self._request(), is_wanted=lambda: True"),
         ),
         check="nothing_arrives_after_its_cancel",
         faults=(during("http_429", for_s=60, target="place_order", p=0.6, retry_after_s=1.0),),

@@ -231,12 +231,18 @@ class BitunixClient:
         return _taken(await self._change("/trade/cancel_all_orders", body, is_cancel=True), account_wire.batch_answer)
 
     async def modify(
-        self, *, qty: str, price: str, order_id: str = "", client_id: str = "", raises_risk: bool = False
+        self,
+        *,
+        order_id: str,
+        qty: str,
+        price: str,
+        raises_risk: bool = False,
+        is_wanted: Callable[[], bool] = always,
     ) -> account_wire.PlaceAnswer:
-        """Give an order another size and price."""
-        body = bodies.modify_body(order_id=order_id, client_id=client_id, qty=qty, price=price)
+        """Give an order another size and price; not at all when that is not wanted any more as its turn comes."""
+        body = bodies.modify_body(order_id=order_id, qty=qty, price=price)
         call = Call(path="/trade/modify_order", body=body, raises_risk=raises_risk)
-        return _taken(await self._caller.once(call), account_wire.place_answer)
+        return _taken(await self._caller.once(call, is_wanted=is_wanted), account_wire.place_answer)
 
     async def pending_orders(self, symbol: str = "") -> list[account_wire.OrderRow]:
         """Open orders, newest first."""

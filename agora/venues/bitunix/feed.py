@@ -93,6 +93,10 @@ class BitunixFeed:
         """The next event, or None at the deadline; raises what a background task has failed with."""
         return await self._outlet.next(deadline_ns)
 
+    def lag_ns(self, symbol: str) -> int:
+        """How old the newest data of a symbol were when they came, by the venue's own stamp; never negative."""
+        return self._reader.lag_ns(symbol)
+
     def resync(self, since_ns: int) -> None:
         """Somebody else's data were used since then: hand over the bars of that time as after a lost connection."""
         self._outlet.resync(since_ns)

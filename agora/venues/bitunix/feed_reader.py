@@ -118,6 +118,7 @@ class _Market:
         self.asks: Levels = []
         self.told_ns = 0
         self.depth_ns = 0
+        self.lag_ns = 0
         self.has_spoken = False
         self.settled_ns = 0
         self.settled_text = ""
@@ -163,6 +164,10 @@ class MarketReader:
     def seen_ns(self, symbol: str) -> int:
         """When the depth of a symbol was last usable, or its connection began."""
         return self._markets[symbol].depth_ns
+
+    def lag_ns(self, symbol: str) -> int:
+        """How old the newest usable frame of a symbol was when it came, by the venue's stamp; never negative."""
+        return self._markets[symbol].lag_ns
 
     def believe(self, symbol: str, price: Decimal) -> None:
         """What the venue says elsewhere of where the market is: socket frames are judged from there."""
@@ -231,6 +236,7 @@ class MarketReader:
         disorder = order.fault(ts_ms, content)
         if disorder is not None:
             return self.drop(disorder, f"{envelope.ch} {envelope.symbol} {ts_ms}", now_ns=now_ns)
+        market.lag_ns = max(0, lag_ns)
         if envelope.ch == DEPTH:
             return self._depth(market, content, now_ns)
         return self._trades(market, content, now_ns) if envelope.ch == TRADE else self._price(market, content, now_ns)

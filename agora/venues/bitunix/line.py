@@ -48,7 +48,7 @@ class Line:
         self.crew = Crew()
         # The middle of each market, from which the slippage of a fill is measured.
         self.middles: dict[str, int] = {}
-        # When each market was last heard, and how old that may be when something leaves that raises risk.
+        # Of when each market is known, and how old that may be when something leaves that raises risk.
         self.market_ns: dict[str, int] = {}
         self.data_age_s_max = math.inf
         self._refusals = 0
@@ -84,6 +84,10 @@ class Line:
                 while self._urgent:
                     self._calm.clear()
                     await self._calm.wait()
+
+    def hear(self, symbol: str, ts_ns: int) -> None:
+        """The market of a symbol was so at that time; an older word takes nothing back."""
+        self.market_ns[symbol] = max(ts_ns, self.market_ns.get(symbol, 0))
 
     def is_fresh(self, symbol: str) -> bool:
         """Whether the market was heard lately enough for an order that raises risk."""

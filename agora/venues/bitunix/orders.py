@@ -19,7 +19,7 @@ from agora.venues.bitunix.line import FAULTS, Line
 from agora.venues.bitunix.order_terms import ENDS, End, Owner, Stage, Terms
 from agora.venues.bitunix.trades import Trades
 from agora.venues.bitunix.wire import Malformed, OrderRow, PlaceRequest, TradeRow
-from agora.venues.rest import InDoubt, RateLimited, Refused
+from agora.venues.rest import InDoubt, NotSent, RateLimited, Refused
 
 # The venue knows the client id already: an earlier request has arrived after all.
 CLIENT_ID_KNOWN = 30042
@@ -357,9 +357,11 @@ class WireOrder:
                     order_id=self.venue_id,
                     qty=instrument.size_text(size_lots),
                     price=instrument.price_text(price_ticks),
+                    raises_risk=not self.terms.reduce_only,
+                    is_wanted=self._is_wanted,
                 )
             )
-        except Refused as fault:
+        except (Refused, NotSent) as fault:
             self._give_up_amend(str(fault))
         except FAULTS:
             return

@@ -68,6 +68,10 @@ class Feed(Protocol):
         """The next event if it is due by the deadline, else None at the deadline."""
         ...
 
+    def lag_ns(self, symbol: str) -> int:
+        """How old the newest data of a symbol were when they came, by the venue's own stamp; never negative."""
+        ...
+
     async def close(self) -> None:
         """Let go of connections."""
         ...
@@ -222,7 +226,8 @@ class BitunixVenue:
                 if isinstance(event, MarketQuote):
                     self._line.middles[event.instrument] = (event.bid_ticks + event.ask_ticks) // 2
                 if isinstance(event, MarketQuote | MarketTrade | MarketDepth):
-                    self._line.market_ns[event.instrument] = event.ts_ns
+                    # What was old when it came is older now than since it came.
+                    self._line.hear(event.instrument, event.ts_ns - feed.lag_ns(event.instrument))
                 if event is not None:
                     self._inbox.put(event)
                     self._bell.ring()

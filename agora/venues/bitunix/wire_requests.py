@@ -82,9 +82,9 @@ def cancel_body(symbol: str, ids: list[tuple[str, str]]) -> dict[str, Any]:
     return {"symbol": symbol, "orderList": rows}
 
 
-def modify_body(*, order_id: str, client_id: str, qty: str, price: str) -> dict[str, Any]:
+def modify_body(*, order_id: str, qty: str, price: str) -> dict[str, Any]:
     """An order's new size and price; the venue wants both."""
-    return {**({"orderId": order_id} if order_id else {"clientId": client_id}), "qty": qty, "price": price}
+    return {"orderId": order_id, "qty": qty, "price": price}
 
 
 class TriggerRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from agora.domain.events import Event, UserAlive, UserConnected, UserLost
+from agora.domain.events import Event, MarketQuote, UserAlive, UserConnected, UserLost
 from agora.domain.instruments import Instrument
 from agora.domain.numbers import NS_PER_MS, NS_PER_S
 from agora.domain.orders import Order, OrderType, Purpose, Side, TimeInForce
@@ -31,20 +32,37 @@ Result = TypeVar("Result")
 
 
 class QuietFeed:
-    """Market data that never come."""
+    """One quote at the beginning, `lag_s` old as it comes, and then none."""
 
     is_paced = True
 
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, clock: VirtualClock, lag_s: float) -> None:
         self._clock = clock
+        self._lag_ns = int(lag_s * NS_PER_S)
+        self._has_spoken = False
 
     async def open(self) -> None:
         """Nothing to connect to."""
 
     async def next(self, deadline_ns: int) -> Event | None:
-        """Nothing, at the deadline."""
+        """The quote, then nothing at each deadline."""
+        if not self._has_spoken:
+            self._has_spoken = True
+            return MarketQuote(
+                ts_ns=self._clock.now_ns(),
+                instrument="BTCUSDT",
+                bid_ticks=PRICE - 1,
+                bid_lots=100,
+                ask_ticks=PRICE + 1,
+                ask_lots=100,
+            )
         await self._clock.sleep_until(deadline_ns)
         return None
+
+    def lag_ns(self, symbol: str) -> int:
+        """How old the quote was."""
+        del symbol
+        return self._lag_ns
 
     async def close(self) -> None:
         """Nothing to let go of."""
@@ -86,8 +104,12 @@ class Bench:
         ]
 
     def kinds(self) -> list[type[Event]]:
-        """What was told, but for the life of the stream."""
-        return [type(event) for event in self.events if not isinstance(event, UserConnected | UserAlive | UserLost)]
+        """What was told of the account, but for the life of its stream."""
+        return [
+            type(event)
+            for event in self.events
+            if not isinstance(event, UserConnected | UserAlive | UserLost | MarketQuote)
+        ]
 
     def order(self, **facts: Any) -> Order:
         """An order to buy one hundredth at the price, unless said otherwise."""
@@ -156,7 +178,13 @@ def settings_of(address: str, **changes: Any) -> BitunixSettings:
 
 @asynccontextmanager
 async def connected(
-    server: ScriptedVenue, address: str, *, state: State | None = None, **changes: Any
+    server: ScriptedVenue,
+    address: str,
+    *,
+    state: State | None = None,
+    data_age_s_max: float = math.inf,
+    lag_s: float = 0.0,
+    **changes: Any,
 ) -> AsyncIterator[Bench]:
     """A venue that is open on a scripted one."""
     clock = VirtualClock()
@@ -164,7 +192,7 @@ async def connected(
     network, credentials = Network(Connector), Credentials("key", "secret")
     client = BitunixClient(network, credentials, clock=clock, seed=1, settings=settings)
     socket = PrivateSocket(settings.private_ws, network, credentials, 1)
-    lines = Lines(client=client, private=socket, feed=QuietFeed(clock))
+    lines = Lines(client=client, private=socket, feed=QuietFeed(clock, lag_s), data_age_s_max=data_age_s_max)
     venue = BitunixVenue(lines, state or State(), instruments={"BTCUSDT": INSTRUMENT}, settings=settings, clock=clock)
     try:
         await venue.open()

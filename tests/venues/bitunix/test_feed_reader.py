@@ -277,6 +277,8 @@ def test_data_that_are_too_old_or_ahead_are_dropped(late_s: float, reason: Reaso
     desk = Desk()
     desk.depth(late_ns=int(late_s * NS_PER_S))
     assert desk.dropped == ({} if reason is None else {reason: 1})
+    # Whoever trades on it must know how old it was: ahead of us is new, and what was dropped says nothing.
+    assert desk.reader.lag_ns(SYMBOL) == (int(late_s * NS_PER_S) if reason is None and late_s > 0 else 0)
 
 
 def test_the_offset_of_the_venues_clock_is_allowed_for() -> None:

@@ -396,6 +396,26 @@ def test_an_amendment_that_is_refused_leaves_the_order_as_it_was() -> None:
     play(scene)
 
 
+@pytest.mark.parametrize("lag_s, after_s", [(0.0, 5.5), (3.0, 2.5)], ids=["silent", "old as it came"])
+def test_nothing_that_raises_risk_leaves_on_old_data(lag_s: float, after_s: float) -> None:
+    """Neither a new order nor the move of one; data count from the venue's stamp, not from when they came."""
+
+    async def scene(bench: Bench) -> None:
+        order = bench.send()
+        await bench.accepted(order)
+        await bench.rest(after_s)
+        bench.change(order, (PRICE - 50, 0))
+        late = bench.send()
+        rejected = await bench.until(OrderRejected)
+        assert rejected.client_id == late.client_id
+        assert "not wanted" in (await bench.until(OrderAmendRejected)).reason
+        calls = [call for call, _ in bench.server.requests]
+        assert calls.count("trade/place_order") == 1
+        assert calls.count("trade/modify_order") == 0
+
+    play(scene, data_age_s_max=5.0, lag_s=lag_s)
+
+
 def test_an_order_with_an_end_time_is_cancelled_by_us_and_expires() -> None:
     """The venue knows no end times."""
 

@@ -80,7 +80,7 @@ def test_a_cancel_uses_the_venues_id_where_it_is_known() -> None:
 
 def test_a_modification_always_has_size_and_price() -> None:
     """The venue wants both, also when one stays."""
-    body = modify_body(order_id="1", client_id="c", qty="2", price="3")
+    body = modify_body(order_id="1", qty="2", price="3")
     assert body == {"orderId": "1", "qty": "2", "price": "3"}
 
 
