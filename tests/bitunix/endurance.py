@@ -112,6 +112,7 @@ def endure(hours: float, *, seed: int = 1) -> Endured:
         story = teller.play()
     finally:
         tracemalloc.stop()
+    assert len(teller.samples) == 2, f"ended too early for a second look: {story.ended()}"
     first, last = teller.samples
     grown = sum(row.size_diff for row in last.memory.compare_to(first.memory, "filename"))
     return Endured(
